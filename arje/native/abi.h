@@ -1,0 +1,88 @@
+/*
+ * The ABI between incarnate/ (which plans) and the trampoline (which acts). Read twice: by the C compiler, and by cffi as
+ * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
+ */
+
+#define ARJE_ABI 1
+#define ARJE_OPTIONAL 1
+#define ARJE_DETAIL 32
+
+/* The steps of the child, in the order of arje.incarnation.Step from SIGNALS on; a test holds the two together. */
+enum arje_step {
+    ARJE_SIGNALS,
+    ARJE_DESCRIPTORS,
+    ARJE_UNSHARE,
+    ARJE_MOUNT_NAMESPACE, /* a: inode of the manager's mount namespace, which this must not be */
+    ARJE_MOUNT_PRIVATE,
+    ARJE_HOSTNAME, /* p: name, a: its length */
+    ARJE_LOOPBACK,
+    ARJE_MOUNT_PROC,    /* p: mount point, a: make it when missing */
+    ARJE_MOUNT_OVERLAY, /* p: merged, q: options */
+    ARJE_PIVOT_ROOT,    /* p: new root, q: directory for the old root or "" */
+    ARJE_SESSION,
+    ARJE_UMASK, /* a: mask */
+    ARJE_AFFINITY,
+    ARJE_RLIMIT,
+    ARJE_GROUPS, /* p: array of uint32_t, a: how many */
+    ARJE_GID,    /* a: id */
+    ARJE_UID,    /* a: id */
+    ARJE_PARENT_DEATH_SIGNAL, /* a: signal */
+    ARJE_CHDIR,               /* p: path */
+    ARJE_NO_NEW_PRIVS,
+    ARJE_REAPER,
+    ARJE_EXEC,
+    ARJE_STEPS
+};
+
+enum arje_record_kind {
+    ARJE_DEGRADED = 1, /* an optional step failed; the child goes on */
+    ARJE_FATAL,        /* a step failed; the child ends */
+    ARJE_MAPS,         /* the child is in its new user namespace and waits for its maps */
+    ARJE_HOT,          /* the next system call is execve */
+    ARJE_EXEC_FAILED
+};
+
+/* One step for the child. UNSHARE: a = CLONE_NEWUSER or CLONE_NEW... flags. */
+struct arje_op {
+    uint32_t step;
+    uint32_t flags;
+    uint64_t a;
+    const void *p;
+    const void *q;
+};
+
+/* What one spawn does. The arrays and strings belong to the caller and stay alive until the status channel says EOF. */
+struct arje_plan {
+    uint64_t clone_flags;   /* CLONE_NEW... of the clone call */
+    uint64_t early_unshare; /* CLONE_NEW... that the child unshares before the gate */
+    int32_t cgroup_fd;      /* directory to be cloned into, or -1 */
+    int32_t reaper_fd;      /* the static reaper for a pid namespace, or -1: then the child is the payload */
+    int32_t reaper_death_signal;
+    uint32_t op_count;
+    const struct arje_op *ops;
+    const char *const *paths; /* candidates for execve, NULL at the end */
+    const char *const *argv;
+    const char *const *envp;
+};
+
+struct arje_child {
+    int32_t pid;
+    int32_t pidfd;
+    int32_t status_fd;  /* our end of the status channel and of the gate */
+    int32_t verdict_fd; /* where the reaper writes how the payload ended, or -1 */
+};
+
+struct arje_record {
+    uint32_t kind;
+    uint32_t step;
+    uint32_t op_index;
+    int32_t error;
+    int64_t monotonic_ns;
+    char detail[ARJE_DETAIL]; /* name of the system call */
+};
+
+/* What the reaper writes: waitid(2)'s si_code and si_status of the payload. */
+struct arje_verdict {
+    int32_t code;
+    int32_t status;
+};

@@ -1,0 +1,174 @@
+/*
+ * The child's path, from clone3 to execve. It fits on a page so that it can be checked by eye. Its rules:
+ *
+ *  1. We run in the parent's memory, on a stack of our own: raw system calls only. No libc, no malloc, no return.
+ *  2. Nothing that the parent can see is written, but for our own stack.
+ *  3. Signals are blocked until every disposition is the default; the payload starts with SigBlk, SigIgn, SigCgt zero.
+ *  4. Every foreign descriptor is closed before the gate is waited for, so that no sibling's gate is kept open by us.
+ *  5. EOF at the gate means that the parent is gone: we leave.
+ *  6. A failing step is told on the status channel with its errno; an exit code is never the message.
+ *  7. With a pid namespace we are its pid 1: the payload is cloned below us, and we become the static reaper.
+ */
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "child.h"
+#include "raw.h"
+
+static void leave(void) __attribute__((noreturn));
+static void leave(void) {
+    for (;;)
+        raw1(__NR_exit_group, 127);
+}
+
+static void tell(int status, uint32_t kind, uint32_t step, uint32_t index, long error, const char *detail) {
+    volatile struct arje_record record; /* volatile: or gcc makes the loops calls of memset and memcpy */
+    struct timespec now;
+    raw2(__NR_clock_gettime, CLOCK_MONOTONIC, &now);
+    record.kind = kind;
+    record.step = step;
+    record.op_index = index;
+    record.error = (int32_t)-error;
+    record.monotonic_ns = now.tv_sec * 1000000000L + now.tv_nsec;
+    int end = 0;
+    for (int i = 0; i < ARJE_DETAIL; i++) {
+        end = end || detail[i] == '\0' || i == ARJE_DETAIL - 1;
+        record.detail[i] = end ? '\0' : detail[i];
+    }
+    raw6(__NR_sendto, status, (long)&record, sizeof record, MSG_NOSIGNAL, 0, 0);
+}
+
+static void fail(int status, uint32_t step, uint32_t index, long error, const char *detail) __attribute__((noreturn));
+static void fail(int status, uint32_t step, uint32_t index, long error, const char *detail) {
+    tell(status, ARJE_FATAL, step, index, error, detail);
+    leave();
+}
+
+/* Wait until the parent lets us pass; leave when it is gone. */
+static void gate(int status) {
+    char byte;
+    long got;
+    do
+        got = raw6(__NR_recvfrom, status, (long)&byte, 1, 0, 0, 0);
+    while (got == -EINTR);
+    if (got != 1)
+        leave();
+}
+
+/* CLONE_CLEAR_SIGHAND left SIG_IGN alone (Python ignores SIGPIPE and SIGXFSZ); then nothing is blocked any more. */
+static void reset_signals(int status) {
+    struct {
+        uint64_t handler, flags, restorer, mask;
+    } action = {0, 0, 0, 0};
+    for (int number = 1; number <= 64; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            raw4(__NR_rt_sigaction, number, &action, 0, 8);
+    uint64_t none = 0;
+    long error = raw4(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
+    if (error < 0)
+        fail(status, ARJE_SIGNALS, 0, error, "rt_sigprocmask");
+}
+
+/* Moved out of the way first, so that 0 and 1 may change places; what is left is 0, 1, 2 and close-on-exec copies. */
+static int take_descriptors(struct arje_flight *flight) {
+    int reaper = flight->plan->reaper_fd;
+    int source[6] = {flight->stdio[0], flight->stdio[1], flight->stdio[2], flight->status, flight->verdict, reaper};
+    int moved[6], highest = 9, next;
+    for (int i = 0; i < 6; i++)
+        highest = source[i] > highest ? source[i] : highest;
+    next = highest + 1;
+    for (int i = 0; i < 6; i++) {
+        if (source[i] < 0) {
+            moved[i] = -1;
+            continue;
+        }
+        long answer = raw3(__NR_dup3, source[i], next, O_CLOEXEC);
+        if (answer < 0)
+            fail(flight->status, ARJE_DESCRIPTORS, (uint32_t)i, answer, "dup3");
+        moved[i] = next++;
+    }
+    flight->status = moved[3];
+    flight->verdict = moved[4];
+    long answer = raw3(__NR_close_range, 0, highest, 0);
+    if (answer == 0)
+        answer = raw3(__NR_close_range, next, ~0U, 0);
+    for (int i = 0; i < 3 && answer >= 0; i++)
+        answer = raw3(__NR_dup3, moved[i], i, 0);
+    if (answer < 0)
+        fail(flight->status, ARJE_DESCRIPTORS, 0, answer, "close_range");
+    for (int i = 0; i < 3; i++)
+        raw1(__NR_close, moved[i]);
+    return moved[5];
+}
+
+static void payload(void *argument) {
+    struct arje_flight *flight = argument;
+    const struct arje_plan *plan = flight->plan;
+    int status = flight->status;
+    for (uint32_t i = 0; i < plan->op_count; i++) {
+        const struct arje_op *op = &plan->ops[i];
+        const char *syscall;
+        long error = arje_op_run(op, &syscall);
+        if (error < 0 && !(op->flags & ARJE_OPTIONAL))
+            fail(status, op->step, i, error, syscall);
+        if (error < 0)
+            tell(status, ARJE_DEGRADED, op->step, i, error, syscall);
+        else if (op->step == ARJE_UNSHARE && op->a == CLONE_NEWUSER) {
+            tell(status, ARJE_MAPS, op->step, i, 0, "");
+            gate(status);
+        }
+    }
+    tell(status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
+    long error = -ENOENT;
+    for (const char *const *path = plan->paths; *path != 0; path++) {
+        long answer = raw3(__NR_execve, *path, plan->argv, plan->envp);
+        if (error != -EACCES || (answer != -ENOENT && answer != -ENOTDIR))
+            error = answer;
+        if (answer != -ENOENT && answer != -ENOTDIR && answer != -EACCES)
+            break;
+    }
+    tell(status, ARJE_EXEC_FAILED, ARJE_EXEC, 0, error, "execve");
+    leave();
+}
+
+/* Pid 1 of the new namespace: start the payload on the second stack, then become the reaper. */
+static void become_reaper(struct arje_flight *flight, int reaper) {
+    struct raw_clone_args args = {.flags = CLONE_VM,
+                                  .exit_signal = SIGCHLD,
+                                  .stack = (uint64_t)flight->inner_stack - ARJE_STACK,
+                                  .stack_size = ARJE_STACK};
+    raw0(__NR_setsid);
+    if (flight->plan->reaper_death_signal)
+        raw2(__NR_prctl, PR_SET_PDEATHSIG, flight->plan->reaper_death_signal);
+    long pid = raw_clone3(&args, sizeof args, payload, flight);
+    if (pid < 0)
+        fail(flight->status, ARJE_REAPER, 0, pid, "clone3");
+    long error = raw3(__NR_dup3, flight->verdict, 3, 0); /* the reaper knows it as 3 */
+    const char *argv[] = {"arje-reaper", 0};
+    const char *envp[] = {0};
+    raw3(__NR_close_range, 0, 2, 0);
+    if (error >= 0)
+        error = raw5(__NR_execveat, reaper, "", argv, envp, AT_EMPTY_PATH);
+    fail(flight->status, ARJE_REAPER, 0, error, "execveat");
+}
+
+void arje_child(void *argument) {
+    struct arje_flight *flight = argument;
+    reset_signals(flight->status);
+    int reaper = take_descriptors(flight);
+    long error = flight->plan->early_unshare ? raw1(__NR_unshare, flight->plan->early_unshare) : 0;
+    if (error < 0)
+        fail(flight->status, ARJE_UNSHARE, 0, error, "unshare");
+    gate(flight->status);
+    raw1(__NR_chdir, "/");
+    if (reaper >= 0)
+        become_reaper(flight, reaper);
+    else
+        payload(flight);
+    leave();
+}

@@ -1,0 +1,25 @@
+/* What the two halves of the trampoline share: the parent's (spawn.c) and the child's (child.c, ops.c). */
+#ifndef ARJE_CHILD_H
+#define ARJE_CHILD_H
+
+#include <stdint.h>
+
+#include "abi.h"
+
+enum { ARJE_STACK = 64 * 1024 };
+
+/* One spawn in flight, as the child sees it. It lies at the foot of the child's stack mapping, in shared memory. */
+struct arje_flight {
+    const struct arje_plan *plan;
+    int stdio[3];
+    int status;        /* the child's end of the channel */
+    int verdict;       /* the reaper's end of the verdict pipe, or -1 */
+    void *inner_stack; /* top of the second stack, for the payload below a reaper */
+};
+
+void arje_child(void *flight);
+
+/* Do one op; 0 or -errno, and the name of the system call that said so. */
+long arje_op_run(const struct arje_op *op, const char **syscall);
+
+#endif
