@@ -9,10 +9,10 @@
  *  6. A failing step is told on the status channel with its errno; an exit code is never the message.
  *  7. With a pid namespace we are its pid 1: the payload is cloned below us, and we become the static reaper.
  */
+#include <linux/fcntl.h> /* AT_EMPTY_PATH; not with <fcntl.h> */
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <time.h>

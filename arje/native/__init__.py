@@ -1,0 +1,258 @@
+"""The typed door to the trampoline: the only module that touches cffi.
+
+A :class:`Plan` is encoded once per card and spawned often; a :class:`Spawner` owns the guard-paged stacks and lends one
+to each spawn until its status channel says EOF. Every function raises :class:`OSError` with the kernel's errno, and the
+import raises :class:`~arje.errors.NativeError` when the compiled part is missing or is another version's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from arje.errors import NativeError
+
+try:
+    from arje.native import _native  # type: ignore[attr-defined, unused-ignore]
+except ImportError as error:
+    raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
+
+_ABI: Final = 1
+_ffi: Any = _native.ffi
+_lib: Any = _native.lib
+if _lib.arje_abi() != _ABI:
+    raise NativeError(f"the compiled trampoline speaks ABI {_lib.arje_abi()}, arje speaks {_ABI}; run make again")
+
+#: Names of the child's steps, by number, as the C enum has them (``mount-private``).
+STEPS: Final = tuple(
+    name.removeprefix("ARJE_").lower().replace("_", "-")
+    for _, name in sorted(_ffi.typeof("enum arje_step").elements.items())[:-1]
+)
+STEP_NUMBER: Final = {name: number for number, name in enumerate(STEPS)}
+DEGRADED: Final = int(_lib.ARJE_DEGRADED)
+FATAL: Final = int(_lib.ARJE_FATAL)
+MAPS: Final = int(_lib.ARJE_MAPS)
+HOT: Final = int(_lib.ARJE_HOT)
+EXEC_FAILED: Final = int(_lib.ARJE_EXEC_FAILED)
+
+CLONE_NEW: Final = {
+    "time": 0x00000080,
+    "mount": 0x00020000,
+    "cgroup": 0x02000000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+}
+
+
+class Op(NamedTuple):
+    """One step for the child: its name, whether its failure may be survived, and what the step needs (see abi.h)."""
+
+    step: str
+    optional: bool = False
+    a: int = 0
+    p: bytes | Sequence[int] | None = None
+    q: bytes | None = None
+
+
+class Record(NamedTuple):
+    """One message of a child. ``pid`` is the sender as we see it, ``monotonic_ns`` its clock, ``syscall`` what refused."""
+
+    kind: int
+    step: str
+    op_index: int
+    errno: int
+    monotonic_ns: int
+    syscall: str
+    pid: int
+
+
+class Child(NamedTuple):
+    """A cloned child that waits at its gate; the descriptors belong to the caller now. ``verdict_fd`` -1: no reaper."""
+
+    pid: int
+    pidfd: int
+    status_fd: int
+    verdict_fd: int
+    stack: Any
+
+
+class Plan:
+    """What a spawn does, encoded for C. Keeps alive whatever C points into; may be used for many spawns, in turn."""
+
+    def __init__(
+        self,
+        ops: Sequence[Op],
+        paths: Sequence[bytes],
+        argv: Sequence[bytes],
+        envp: Sequence[bytes],
+        *,
+        reaper: bool,
+        reaper_death_signal: int = 0,
+    ) -> None:
+        self._keep: list[Any] = []
+        array = _ffi.new("struct arje_op[]", max(1, len(ops)))
+        for slot, op in zip(array, ops, strict=False):
+            slot.step, slot.flags, slot.a = STEP_NUMBER[op.step], int(op.optional), op.a
+            slot.p, slot.q = self._pointer(op.p), self._pointer(op.q)
+        self.c = _ffi.new("struct arje_plan *")
+        self.c.cgroup_fd = -1
+        self.c.reaper_fd = _reaper_fd() if reaper else -1
+        self.c.reaper_death_signal = reaper_death_signal
+        self.c.op_count, self.c.ops = len(ops), array
+        self.c.paths, self.c.argv, self.c.envp = self._strings(paths), self._strings(argv), self._strings(envp)
+        self._keep.append(array)
+
+    def _pointer(self, value: bytes | Sequence[int] | None) -> Any:
+        if value is None:
+            return _ffi.NULL
+        kept = _ffi.new("char[]", value) if isinstance(value, bytes) else _ffi.new("uint32_t[]", list(value) or [0])
+        self._keep.append(kept)
+        return kept
+
+    def _strings(self, values: Sequence[bytes]) -> Any:
+        array = _ffi.new("const char *[]", [*(self._pointer(value) for value in values), _ffi.NULL])
+        self._keep.append(array)
+        return array
+
+
+class Spawner:
+    """Clones children. Belongs to one thread: PR_SET_PDEATHSIG follows the thread that cloned (prctl(2))."""
+
+    def __init__(self) -> None:
+        self._stacks: list[Any] = []
+        self._child = _ffi.new("struct arje_child *")
+        self._stdio = _ffi.new("int[3]")
+
+    def spawn(
+        self, plan: Plan, stdio: tuple[int, int, int], *, clone_flags: int, early_unshare: int = 0, cgroup_fd: int = -1
+    ) -> Child:
+        """Clone one child; it waits at its gate. Raises OSError (clone3(2), socketpair(2), mmap(2))."""
+        stack = self._stacks.pop() if self._stacks else _lib.arje_stack_new()
+        if stack == _ffi.NULL:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        self._stdio[0], self._stdio[1], self._stdio[2] = stdio
+        plan.c.clone_flags, plan.c.early_unshare, plan.c.cgroup_fd = clone_flags, early_unshare, cgroup_fd
+        answer = _lib.arje_spawn(plan.c, stack, self._stdio, self._child)
+        if answer < 0:
+            self._stacks.append(stack)
+            _raise(answer)
+        child = self._child
+        return Child(child.pid, child.pidfd, child.status_fd, child.verdict_fd, stack)
+
+    def give_back(self, child: Child) -> None:
+        """Take back the stack of a child whose status channel said EOF (or that was killed and reaped)."""
+        if len(self._stacks) < 16:
+            self._stacks.append(child.stack)
+        else:
+            _lib.arje_stack_free(child.stack)
+
+
+_record: Final = _ffi.new("struct arje_record *")
+_pid: Final = _ffi.new("int *")
+
+
+def release(status_fd: int) -> None:
+    """Let a child pass its gate. Raises OSError (EPIPE: it is gone)."""
+    _check(_lib.arje_release(status_fd))
+
+
+def receive(status_fd: int, *, block: bool = False) -> Record | None:
+    """Return the next record, or None at EOF. Raises BlockingIOError when there is none yet and ``block`` is False."""
+    while (answer := _lib.arje_receive(status_fd, block, _record, _pid)) == -errno.EINTR:
+        pass
+    if answer == 0:
+        return None
+    _check(answer)
+    syscall = _ffi.string(_record.detail).decode()
+    step = STEPS[_record.step]
+    return Record(_record.kind, step, _record.op_index, _record.error, _record.monotonic_ns, syscall, _pid[0])
+
+
+def read_verdict(verdict_fd: int) -> tuple[int, int] | None:
+    """Return waitid(2)'s si_code and si_status of a payload as its reaper wrote them; None when it wrote nothing."""
+    size = _ffi.sizeof("struct arje_verdict")
+    try:
+        data = os.read(verdict_fd, size)
+    except BlockingIOError:
+        return None
+    if len(data) != size:
+        return None
+    return int.from_bytes(data[:4], "little", signed=True), int.from_bytes(data[4:], "little", signed=True)
+
+
+def probe_clone(flags: int) -> int:
+    """Clone and reap a child with these CLONE_NEW* flags that only leaves. Returns 0 or the errno."""
+    return -int(_lib.arje_probe_clone(flags))
+
+
+def signalfd(signals: Iterable[int]) -> int:
+    """Return a non-blocking signalfd(2) for these signal numbers, which the caller has blocked. Raises OSError."""
+    numbers = list(signals)
+    return _check(_lib.arje_signalfd(numbers, len(numbers)))
+
+
+def read_signals(fd: int) -> list[tuple[int, int, int]]:
+    """Return (signal, sender's pid, sender's uid) of each waiting signal. Raises BlockingIOError when there is none."""
+    out = _ffi.new("int[48]")
+    count = _check(_lib.arje_read_signals(fd, out, 16))
+    return [(out[3 * i], out[3 * i + 1], out[3 * i + 2]) for i in range(count)]
+
+
+def inotify_init() -> int:
+    """Return a non-blocking inotify(7) descriptor. Raises OSError."""
+    return _check(_lib.arje_inotify_init())
+
+
+def inotify_add(fd: int, path: str | os.PathLike[str], mask: int) -> int:
+    """Watch a path and return the watch's number. Raises OSError (inotify_add_watch(2))."""
+    return _check(_lib.arje_inotify_add(fd, os.fsencode(path), mask))
+
+
+def prctl_subreaper() -> None:
+    """Make this process adopt the orphans below it (PR_SET_CHILD_SUBREAPER). Raises OSError."""
+    _check(_lib.arje_subreaper())
+
+
+def bench(plan: Plan, stdio: tuple[int, int, int], *, clone_flags: int, cgroup: str, count: int) -> list[int]:
+    """Spawn a plan ``count`` times in C alone; nanoseconds of each from clone to confirmed exec. For bench/ only."""
+    plan.c.clone_flags, plan.c.early_unshare = clone_flags, 0
+    times = _ffi.new("int64_t[]", count)
+    path = _ffi.new("char[]", os.fsencode(cgroup)) if cgroup else _ffi.NULL
+    _check(_lib.arje_bench(plan.c, _ffi.new("int[3]", stdio), path, count, times))
+    return list(times)
+
+
+_reaper: list[int] = []
+
+
+def _reaper_fd() -> int:
+    """The static reaper as a memfd, made once. Raises OSError (memfd_create(2); sysctl vm.memfd_noexec=2 forbids it)."""
+    if not _reaper:
+        mfd_exec = 0x10  # Linux 6.3; older kernels say EINVAL and need no permission
+        try:
+            fd = os.memfd_create("arje-reaper", os.MFD_CLOEXEC | mfd_exec)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            fd = os.memfd_create("arje-reaper", os.MFD_CLOEXEC)
+        image = bytes(_ffi.buffer(_ffi.addressof(_lib, "arje_reaper_image"), _lib.ARJE_REAPER_SIZE))
+        os.write(fd, image)
+        reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)  # ETXTBSY while open for writing
+        os.close(fd)
+        _reaper.append(reader)
+    return _reaper[0]
+
+
+def _check(answer: int) -> int:
+    if answer < 0:
+        _raise(answer)
+    return answer
+
+
+def _raise(answer: int) -> None:
+    raise OSError(-answer, os.strerror(-answer))
