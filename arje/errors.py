@@ -131,7 +131,9 @@ class ManagerRunning(ArjeError):
     """Another manager holds the lock of this runtime directory."""
 
     def __init__(self, runtime_dir: Path, pid: int) -> None:
-        super().__init__(f"{runtime_dir} already belongs to a running arje (pid {pid}); use arjectl, or another directory")
+        super().__init__(
+            f"{runtime_dir} already belongs to a running arje (pid {pid}); use arjectl, or another directory"
+        )
         self.runtime_dir = runtime_dir
         self.pid = pid
 

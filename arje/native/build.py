@@ -28,7 +28,15 @@ FLAGS = (
     "-fno-tree-loop-distribute-patterns",
     "-U_FORTIFY_SOURCE",
 )
-REAPER_FLAGS = ("-Os", "-ffreestanding", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-fno-asynchronous-unwind-tables")
+REAPER_FLAGS = (
+    "-Os",
+    "-ffreestanding",
+    "-static",
+    "-nostdlib",
+    "-fno-pie",
+    "-no-pie",
+    "-fno-asynchronous-unwind-tables",
+)
 
 
 def reaper_image() -> bytes:
