@@ -1,7 +1,7 @@
 """Builds the trampoline: cffi in API mode over the C files beside this one, with the static reaper inside it.
 
-``abi.h`` and ``functions.h`` are read twice, by the C compiler and by cffi, so that Python and C cannot disagree about a
-layout. ``CC`` names the compiler, as everywhere. Raises ``subprocess.CalledProcessError`` when the compiler refuses.
+``abi.h`` and ``functions.h`` are read twice, by the C compiler and by cffi, so that Python and C cannot disagree about
+a layout. ``CC`` names the compiler, as everywhere. Raises ``subprocess.CalledProcessError`` when the compiler refuses.
 """
 
 from __future__ import annotations

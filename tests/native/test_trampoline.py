@@ -134,7 +134,8 @@ def test_nobody_passes_the_gate_of_a_dead_parent() -> None:
     child = spawner.spawn(plan, (null, null, null), clone_flags=0)
     os.close(child.status_fd)
     info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
-    assert info is not None and (info.si_code, info.si_status) == (os.CLD_EXITED, 127)
+    assert info is not None
+    assert (info.si_code, info.si_status) == (os.CLD_EXITED, 127)
     os.close(child.pidfd)
     os.close(null)
 
