@@ -1,0 +1,147 @@
+"""cgroup v2 (kernel: admin-guide/cgroup-v2): finding our place in it, and one directory as an object.
+
+On a hybrid machine the v2 hierarchy is mounted without controllers; ``cgroup.kill``, ``.freeze`` and ``.events`` work
+there all the same, so a cgroup is worth having even then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from arje.kernel import process
+
+
+def mounts() -> list[tuple[Path, str]]:
+    """Return (mount point, root inside the hierarchy) of every cgroup2 mount, from /proc/self/mountinfo."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if right.split(" ", 1)[0] == "cgroup2":
+            fields = left.split(" ")
+            found.append((Path(_unescape(fields[4])), _unescape(fields[3])))
+    return found
+
+
+def _unescape(text: str) -> str:
+    for code, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, plain)
+    return text
+
+
+def own() -> Path | None:
+    """Return the directory of the cgroup that this process is in, or None when no cgroup2 mount shows it."""
+    place = process.cgroup("self")
+    for point, root in mounts():
+        if place == root or place.startswith(root.rstrip("/") + "/"):
+            directory = point / place[len(root.rstrip("/")) :].lstrip("/")
+            if directory.is_dir():
+                return directory
+    return None
+
+
+def find_base(name: str) -> Path | None:
+    """Make and return the directory for this manager's services; None when there is no writable cgroup2.
+
+    It lies beside the manager's own processes, never above them, as a cgroup with limits for its children may hold no
+    processes itself (the no-internal-process rule). Controllers are handed down where the kernel lets us.
+    """
+    place = own()
+    if place is None:
+        return None
+    base = place / name
+    try:
+        base.mkdir(exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(base, os.W_OK):
+        return None
+    for directory in (place, base):
+        enable_controllers(directory)
+    return base
+
+
+def enable_controllers(directory: Path) -> frozenset[str]:
+    """Hand every controller of a cgroup down to its children; return those that the kernel let us hand down.
+
+    One by one, because one refusal (EBUSY: the cgroup holds processes; ENOENT; EACCES) would refuse all.
+    """
+    for controller in (directory / "cgroup.controllers").read_text().split():
+        with contextlib.suppress(OSError):
+            (directory / "cgroup.subtree_control").write_text(f"+{controller}")
+    return frozenset((directory / "cgroup.subtree_control").read_text().split())
+
+
+class Cgroup:
+    """One directory of the hierarchy. ``fd`` is an O_PATH descriptor of it, fit for CLONE_INTO_CGROUP."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    @classmethod
+    def create(cls, base: Path, relative: str) -> Cgroup:
+        """Make the directory (one of this name that is empty is taken over). Raises OSError (mkdir(2))."""
+        path = base / relative
+        try:
+            path.mkdir()
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True)
+            for parent in reversed([p for p in path.parents if p.is_relative_to(base)]):
+                enable_controllers(parent)
+            path.mkdir()
+        return cls(path)
+
+    def write(self, name: str, value: str) -> None:
+        """Write a cgroup file. Raises OSError: FileNotFoundError when the controller is missing."""
+        fd = os.open(self.path / name, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+
+    def read(self, name: str) -> str:
+        """Return what a cgroup file says, stripped. Raises OSError."""
+        return (self.path / name).read_text().strip()
+
+    def pids(self) -> list[int]:
+        """Return the pids in this cgroup and below it."""
+        found: list[int] = []
+        for directory, _, _ in os.walk(self.path):
+            with contextlib.suppress(FileNotFoundError):
+                found += map(int, Path(directory, "cgroup.procs").read_text().split())
+        return found
+
+    def populated(self) -> bool:
+        """Return whether any process lives here or below. A removed cgroup is empty."""
+        try:
+            return "populated 1" in self.read("cgroup.events")
+        except (FileNotFoundError, OSError) as error:
+            if isinstance(error, FileNotFoundError) or error.errno == errno.ENODEV:
+                return False
+            raise
+
+    def kill(self) -> None:
+        """Kill every process here and below at once (cgroup.kill, Linux 5.14). Raises OSError."""
+        self.write("cgroup.kill", "1")
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Freeze or thaw every process here and below. Raises OSError."""
+        self.write("cgroup.freeze", "1" if frozen else "0")
+
+    def close(self) -> None:
+        """Close the descriptor; the directory stays. May be called twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def remove(self) -> None:
+        """Remove the directory and those below it, and close. Raises OSError (EBUSY: processes live in it)."""
+        self.close()
+        for directory, _, _ in os.walk(self.path, topdown=False):
+            with contextlib.suppress(FileNotFoundError):
+                Path(directory).rmdir()

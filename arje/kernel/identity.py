@@ -1,0 +1,76 @@
+"""Users and groups: names to numbers, supplementary groups, and the ranges of /etc/subuid (subuid(5))."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Identity(NamedTuple):
+    """Numbers to run as. ``home`` and ``name`` are those of the user database, or ``/`` and the number."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+
+
+class UnknownIdentity(LookupError):
+    """A user or group that no database knows; ``kind`` is ``user``, ``group`` or ``groups``."""
+
+    def __init__(self, kind: str, name: str | int) -> None:
+        super().__init__(f"no {kind.removesuffix('s')} {name!r} on this machine")
+        self.kind = kind
+
+
+def resolve(user: str | int, group: str | int | None, groups: tuple[str | int, ...] | None) -> Identity:
+    """Return the numbers of a user. A number need not be in the database; then its group must be given or is its uid.
+
+    Raises UnknownIdentity.
+    """
+    entry = _user(user)
+    uid = entry.pw_uid if entry else int(user)
+    gid = _group(group, "group") if group is not None else (entry.pw_gid if entry else uid)
+    if groups is not None:
+        extra = tuple(_group(name, "groups") for name in groups)
+    else:
+        extra = tuple(os.getgrouplist(entry.pw_name, gid)) if entry else ()
+    name, home = (entry.pw_name, entry.pw_dir) if entry else (str(uid), "/")
+    return Identity(uid, gid, tuple(sorted(set(extra))), name, home)
+
+
+def _user(user: str | int) -> pwd.struct_passwd | None:
+    try:
+        if isinstance(user, int) or user.isdigit():
+            return pwd.getpwuid(int(user))
+        return pwd.getpwnam(user)
+    except KeyError:
+        if isinstance(user, int) or user.isdigit():
+            return None
+        raise UnknownIdentity("user", user) from None
+
+
+def _group(group: str | int, kind: str) -> int:
+    if isinstance(group, int) or group.isdigit():
+        return int(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise UnknownIdentity(kind, group) from None
+
+
+def sub_ids(file: str, uid: int) -> tuple[tuple[int, int], ...]:
+    """Return the (first, count) ranges that /etc/subuid or /etc/subgid gives a user; none when it has no such file."""
+    names = {str(uid)}
+    if entry := _user(uid):
+        names.add(entry.pw_name)
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return ()
+    fields = [line.split(":") for line in lines]
+    return tuple((int(f[1]), int(f[2])) for f in fields if len(f) == 3 and f[0] in names)
