@@ -1,0 +1,119 @@
+"""The record of one service, as data: frozen, so that a status answer is a snapshot and a subscriber keeps the old one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from arje.card.card import Card
+from arje.incarnation import Degradation, Exit, Grant, Incarnation
+from arje.service.state import State
+
+#: How many changes of state a record remembers.
+HISTORY: Final = 32
+
+
+class FailureReason(StrEnum):
+    """Why a service did not run, or stopped running; closed, so that programs can tell them apart."""
+
+    EXIT_CODE = "exit-code"
+    SIGNAL = "signal"
+    CORE_DUMP = "core-dump"
+    OOM_KILL = "oom-kill"
+    TIMEOUT = "timeout"
+    WATCHDOG = "watchdog"
+    START_LIMIT = "start-limit"
+    PROTOCOL = "protocol"
+    RESOURCES = "resources"
+    CONDITION = "condition"
+    DEPENDENCY = "dependency"
+    SETUP = "setup"
+    ISOLATION_REFUSED = "isolation-refused"
+    INTERNAL = "internal"
+
+
+#: What each reason means, in words that fit after ``failed:``.
+REASONS: Final[dict[FailureReason, str]] = {
+    FailureReason.EXIT_CODE: "it exited with a code that is not a success",
+    FailureReason.SIGNAL: "a signal killed it",
+    FailureReason.CORE_DUMP: "a signal killed it and it dumped core",
+    FailureReason.OOM_KILL: "the kernel killed it for want of memory",
+    FailureReason.TIMEOUT: "it took longer than the card allows",
+    FailureReason.WATCHDOG: "it did not report to its watchdog in time",
+    FailureReason.START_LIMIT: "it started too often in too short a time",
+    FailureReason.PROTOCOL: "it broke its readiness protocol",
+    FailureReason.RESOURCES: "the machine has no room for another process or descriptor",
+    FailureReason.CONDITION: "a condition of the card does not hold",
+    FailureReason.DEPENDENCY: "something it requires is missing or failed",
+    FailureReason.SETUP: "a step before its first instruction failed",
+    FailureReason.ISOLATION_REFUSED: "isolation that the card requires cannot be had here",
+    FailureReason.INTERNAL: "arje itself failed; the log has the traceback",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StateCause:
+    """Who or what put a service into its state.
+
+    ``who`` is a subject (``uid 0 (arjectl, pid 431)``, ``site.target``, ``cards.d``, ``supervisor``), ``detail`` the rule
+    or the fact. ``at`` is CLOCK_MONOTONIC in seconds, ``wall`` CLOCK_REALTIME in seconds.
+    """
+
+    who: str
+    detail: str = ""
+    at: float = 0.0
+    wall: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.detail}" if self.detail else self.who
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a service failed, in fields: the step, the kernel's answer, the path, the card's field, the next thing to do.
+
+    ``errno`` is 0 and the texts are empty where they do not apply.
+    """
+
+    reason: FailureReason
+    step: str = ""
+    errno: int = 0
+    path: str = ""
+    field: str = ""
+    hint: str = ""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.reason.value, f"step {self.step}" if self.step else "", self.detail or REASONS[self.reason]]
+        return ": ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What the supervisor knows of one card, for the manager's life. Changed only by ``StateTable.fire``.
+
+    Times are CLOCK_MONOTONIC in seconds. ``starts`` are the times of the latest attempts to start, for the start limit.
+    ``restarts`` counts the automatic ones since somebody last started it by hand; ``step`` is the step of the back-off.
+    ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``ready`` is None when there is
+    nothing that could be ready. ``history`` holds the latest states with their causes, oldest first.
+    """
+
+    label: str
+    card: Card
+    state: State
+    cause: StateCause
+    since: float
+    wanted: bool = False
+    restarts: int = 0
+    starts: tuple[float, ...] = ()
+    step: int = 0
+    last_exit: Exit | None = None
+    failure: Failure | None = None
+    incarnation: Incarnation | None = None
+    degradations: tuple[Degradation, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    backoff_until: float | None = None
+    kill_method: str | None = None
+    ready: bool | None = None
+    history: tuple[tuple[State, StateCause], ...] = ()
