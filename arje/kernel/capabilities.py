@@ -139,10 +139,8 @@ def _limit(name: str, base: Path, controllers: frozenset[str]) -> Availability:
 
 
 def _bound_to_v1(controller: str) -> bool:
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        if controller in line.split(":")[1].split(","):
-            return True
-    return False
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    return any(controller in line.split(":")[1].split(",") for line in lines)
 
 
 def _helper(feature: str, program: str) -> Availability:

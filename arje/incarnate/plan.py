@@ -1,0 +1,396 @@
+"""The plan of an incarnation: every refusal that can be foreseen, what was asked, and the child's ops. Reads no card file.
+
+``make`` is called again with more ``losses`` when the kernel refuses the clone: the plan without what it refused.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from arje.card.card import Card
+from arje.card.payload import Native
+from arje.card.soma import FEATURES, IdMap, Overlay, PivotRoot, Soma
+from arje.errors import SetupFailed
+from arje.incarnate.policy import is_required
+from arje.incarnate.setup import ChildSetup, PlannedOp
+from arje.incarnation import Cause, Degradation, Step
+from arje.kernel import identity
+from arje.kernel.capabilities import Availability, CapabilitySet
+from arje.native import CLONE_NEW
+
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CPU_SETSIZE: Final = 1024  # sched_setaffinity(2): glibc's cpu_set_t
+#: Features that mean nothing without another: when the right one is lost, so is the left one.
+NEEDS: Final = {
+    "hostname": ("uts",),
+    "loopback": ("net",),
+    "proc": ("pid", "mount"),
+    "overlay": ("mount",),
+    "pivot_root": ("mount",),
+    "time_offsets": ("time",),
+    "id-map": ("user",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One thing a card asks for: the feature's name, the value for people, and the field it stands in."""
+
+    feature: str
+    requested: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is executed: candidates for execve in order, argv and environment."""
+
+    paths: tuple[bytes, ...]
+    argv: tuple[bytes, ...]
+    envp: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """All that a spawn needs, decided. ``kinds`` are the namespaces of the clone call, by card name."""
+
+    card: Card
+    soma: Soma
+    program: Program
+    wishes: tuple[Wish, ...]
+    losses: tuple[Degradation, ...]
+    kinds: tuple[str, ...]
+    ops: tuple[PlannedOp, ...]
+    uid_map: tuple[IdMap, ...]
+    gid_map: tuple[IdMap, ...]
+    late_user: bool
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The features that are still asked of the kernel."""
+        lost = {loss.feature for loss in self.losses}
+        return frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
+
+    def describe(self) -> Iterator[str]:
+        """Yield the lines that a plan shows, in the order in which they happen."""
+        if self.kinds:
+            yield "clone: " + " ".join(self.kinds)
+        yield from (planned.describe() for planned in self.ops)
+        yield f"exec: {os.fsdecode(self.program.paths[0])}"
+
+
+def kind_of(feature: str) -> str:
+    """Return the namespace kind of a feature's name (``cgroup-ns`` → ``cgroup``)."""
+    return "cgroup" if feature == "cgroup-ns" else feature
+
+
+def loss_of(wish: Wish, found: Availability) -> Degradation:
+    """Return the degradation of a wish that the kernel cannot grant."""
+    return Degradation(
+        feature=wish.feature,
+        requested=wish.requested,
+        obtained="none",
+        cause=found.cause or Cause.NO_CAPABILITY,
+        errno=found.errno,
+        syscall=found.syscall,
+        detail=found.detail,
+        since=time.time(),
+        remedy=found.remedy,
+    )
+
+
+def make(
+    card: Card,
+    capabilities: CapabilitySet,
+    *,
+    variables: dict[str, str] | None = None,
+    losses: tuple[Degradation, ...] = (),
+    cgroup_late: bool = False,
+) -> Blueprint:
+    """Plan one incarnation. ``cgroup_late``: the cgroup is entered after the clone, so its namespace comes later too.
+
+    Raises SetupFailed with step ``plan`` and the card's field for everything that cannot work anywhere.
+    """
+    if not isinstance(card.payload, Native):
+        raise SetupFailed(card.label, Step.PLAN, 0, "payload", "a virtual card has no process")
+    soma = _expand(card.soma, variables or {})
+    _refuse_nonsense(card, soma)
+    wishes = tuple(_wishes(soma))
+    lost = _foreseen(wishes, soma, capabilities, losses)
+    gone = {loss.feature for loss in lost}
+    have = {wish.feature for wish in wishes} - gone
+    late_user = "user" in have and capabilities.privileged
+    kinds = tuple(kind for kind in soma.namespaces.asked() if _feature(kind) in have)
+    if late_user:
+        kinds = tuple(kind for kind in kinds if kind != "user")
+    if cgroup_late:
+        kinds = tuple(kind for kind in kinds if kind != "cgroup")
+    who = _identity(card, soma)
+    uid_map, gid_map = _maps(soma, who) if "user" in have else ((), ())
+    setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
+    _place(setup, soma, have, who, late_user=late_user, cgroup_late=cgroup_late, maps=(uid_map, gid_map))
+    return Blueprint(
+        card=card,
+        soma=soma,
+        program=_program(card, card.payload, variables or {}),
+        wishes=wishes,
+        losses=lost,
+        kinds=kinds,
+        ops=tuple(setup.ops),
+        uid_map=uid_map,
+        gid_map=gid_map,
+        late_user=late_user,
+    )
+
+
+def clone_flags(kinds: tuple[str, ...]) -> int:
+    """Return the CLONE_NEW* flags of namespace kinds."""
+    return sum(CLONE_NEW[kind] for kind in kinds)
+
+
+def _feature(kind: str) -> str:
+    return "cgroup-ns" if kind == "cgroup" else kind
+
+
+def _expand(soma: Soma, variables: dict[str, str]) -> Soma:
+    """Replace ``${NAME}`` in the soma's paths."""
+    if not variables:
+        return soma
+
+    def text(value: str) -> str:
+        return substitute(value, variables)
+
+    overlay, pivot = soma.overlay, soma.pivot_root
+    if overlay:
+        lower = tuple(text(path) for path in overlay.lower)
+        overlay = Overlay(lower=lower, upper=text(overlay.upper), work=text(overlay.work), merged=text(overlay.merged))
+    if pivot:
+        pivot = PivotRoot(new_root=text(pivot.new_root), put_old_name=pivot.put_old_name)
+    return replace(soma, overlay=overlay, pivot_root=pivot, chdir=text(soma.chdir))
+
+
+def substitute(text: str, variables: dict[str, str]) -> str:
+    """Return the text with every ``${NAME}`` of ``variables`` replaced; other dollars stay as they are."""
+    for name, value in variables.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
+
+
+def _refuse_nonsense(card: Card, soma: Soma) -> None:
+    def refuse(field: str, detail: str, hint: str) -> None:
+        line = card.source.line_of(field)
+        raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=hint, line=line)
+
+    spaces = soma.namespaces
+    for field, asked in (("pivot_root", soma.pivot_root), ("overlay", soma.overlay)):
+        if asked and not spaces.mount:
+            refuse(f"soma.{field}", "it would change the manager's own mounts", "ask for namespaces.mount as well")
+    if soma.proc and not (spaces.pid and spaces.mount):
+        refuse("soma.proc", "a new /proc needs a pid and a mount namespace", "ask for both, or leave proc out")
+    if soma.hostname and not spaces.uts:
+        refuse("soma.hostname", "it would rename the machine", "ask for namespaces.uts as well")
+    if soma.time_offsets and not spaces.time:
+        refuse("soma.time_offsets", "there is no time namespace", "ask for namespaces.time as well")
+    if (soma.uid_map or soma.gid_map) and not spaces.user:
+        refuse("soma.uid_map", "there is no user namespace to map", "ask for namespaces.user as well")
+    if any(not 0 <= cpu < _CPU_SETSIZE for cpu in soma.cpu_affinity):
+        refuse("soma.cpu_affinity", f"{list(soma.cpu_affinity)}", f"CPUs are numbered 0 to {_CPU_SETSIZE - 1}")
+    for name in (*soma.require, *soma.prefer):
+        if name not in FEATURES and name not in ("cgroup", "rlimit"):
+            refuse("soma.require" if name in soma.require else "soma.prefer", f"no feature {name!r}", "")
+    for field, value in _texts(soma):
+        if "\0" in value:
+            refuse(field, f"a NUL byte in {value!r}", "remove it")
+
+
+def _texts(soma: Soma) -> Iterator[tuple[str, str]]:
+    yield "soma.hostname", soma.hostname
+    yield "soma.chdir", soma.chdir
+    if soma.overlay:
+        for path in (*soma.overlay.lower, soma.overlay.upper, soma.overlay.work, soma.overlay.merged):
+            yield "soma.overlay", path
+    if soma.pivot_root:
+        yield "soma.pivot_root", soma.pivot_root.new_root + soma.pivot_root.put_old_name
+
+
+def _wishes(soma: Soma) -> Iterator[Wish]:
+    for kind in soma.namespaces.asked():
+        yield Wish(_feature(kind), f"own {kind} namespace", f"soma.namespaces.{kind}")
+    if soma.namespaces.user:
+        lines = ", ".join(f"{m.inside}→{m.outside}+{m.count}" for m in soma.uid_map)
+        yield Wish("id-map", lines or "one line", "soma.uid_map")
+    if soma.cgroup:
+        yield Wish("cgroup", "own cgroup", "soma.cgroup")
+        for name in soma.cgroup.__slots__:
+            value = getattr(soma.cgroup, name)
+            if name != "path" and value is not None:
+                yield Wish(f"cgroup.{name}", str(value), f"soma.cgroup.{name}")
+    for name, soft, hard in soma.rlimits:
+        yield Wish(f"rlimit.{name}", f"{soft} {hard}", f"soma.rlimits.{name}")
+    if soma.cpu_affinity:
+        yield Wish("cpu_affinity", ",".join(map(str, soma.cpu_affinity)), "soma.cpu_affinity")
+    if soma.run_as:
+        yield Wish("run_as", str(soma.run_as.user), "soma.run_as")
+    if soma.hostname:
+        yield Wish("hostname", soma.hostname, "soma.hostname")
+    if soma.namespaces.net:
+        yield Wish("loopback", "up", "soma.namespaces.net")
+    if soma.wants_proc:
+        yield Wish("proc", "own /proc", "soma.proc")
+    if soma.overlay:
+        yield Wish("overlay", soma.overlay.merged, "soma.overlay")
+    if soma.pivot_root:
+        yield Wish("pivot_root", soma.pivot_root.new_root, "soma.pivot_root")
+    if soma.time_offsets:
+        offsets = soma.time_offsets
+        yield Wish(
+            "time_offsets", f"monotonic {offsets.monotonic:g} boottime {offsets.boottime:g}", "soma.time_offsets"
+        )
+    if soma.no_new_privs:
+        yield Wish("no_new_privs", "1", "soma.no_new_privs")
+    if soma.parent_death_signal:
+        yield Wish("parent_death_signal", soma.parent_death_signal, "soma.parent_death_signal")
+    if soma.dumpable is False:
+        yield Wish("dumpable", "no core dumps", "soma.dumpable")
+    if soma.new_session:
+        yield Wish("new_session", "own session", "soma.new_session")
+    if soma.chdir:
+        yield Wish("chdir", soma.chdir, "soma.chdir")
+    yield Wish("umask", f"{soma.umask:04o}", "soma.umask")
+
+
+def _foreseen(
+    wishes: tuple[Wish, ...], soma: Soma, capabilities: CapabilitySet, losses: tuple[Degradation, ...]
+) -> tuple[Degradation, ...]:
+    """Add to the losses what the probing foresees, and what falls with another feature."""
+    lost = {loss.feature: loss for loss in losses}
+    for wish in wishes:
+        found = capabilities[wish.feature]
+        if wish.feature in lost:
+            continue
+        if not found.available:
+            lost[wish.feature] = loss_of(wish, found)
+        elif found.needs_user and (not soma.namespaces.user or "user" in lost):
+            detail = "this user gets it together with a user namespace only"
+            no = Availability(
+                wish.feature, False, True, Cause.NO_CAPABILITY, 1, "clone3", detail, "add namespaces.user"
+            )
+            lost[wish.feature] = loss_of(wish, no)
+    for wish in wishes:
+        for needed in NEEDS.get(wish.feature, ()):
+            if needed in lost and wish.feature not in lost:
+                because = replace(lost[needed], feature=wish.feature, requested=wish.requested)
+                lost[wish.feature] = replace(because, detail=f"needs {needed}: {because.detail}")
+    return tuple(lost.values())
+
+
+def _identity(card: Card, soma: Soma) -> identity.Identity | None:
+    if soma.run_as is None:
+        return None
+    try:
+        return identity.resolve(soma.run_as.user, soma.run_as.group, soma.run_as.groups)
+    except identity.UnknownIdentity as error:
+        field = f"soma.run_as.{error.kind}"
+        raise SetupFailed(card.label, Step.PLAN, 0, field, str(error), line=card.source.line_of(field)) from error
+
+
+def _maps(soma: Soma, who: identity.Identity | None) -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:
+    """Return the lines to write. Default: 0 inside, the service's own ids outside."""
+    uid, gid = (who.uid, who.gid) if who and not soma.uid_map else (os.geteuid(), os.getegid())
+    return soma.uid_map or (IdMap(inside=0, outside=uid),), soma.gid_map or (IdMap(inside=0, outside=gid),)
+
+
+def _inside(lines: tuple[IdMap, ...]) -> int:
+    """The id to be inside: 0 when it is mapped, else the first that is."""
+    return 0 if any(line.inside == 0 for line in lines) else lines[0].inside
+
+
+def _place(
+    setup: ChildSetup,
+    soma: Soma,
+    have: set[str],
+    who: identity.Identity | None,
+    *,
+    late_user: bool,
+    cgroup_late: bool,
+    maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]],
+) -> None:
+    """Put every op into its phase; the order is the reason that this is one function (isolation.md §3, 10 and 14)."""
+    user = "user" in have
+    if soma.new_session:
+        setup.with_session()
+    if cgroup_late and "cgroup-ns" in have:
+        setup.with_cgroup_namespace()
+    if "mount" in have:
+        setup.with_mount_namespace(os.stat("/proc/self/ns/mnt").st_ino)
+    if "hostname" in have:
+        setup.with_hostname(soma.hostname)
+    if "loopback" in have:
+        setup.with_loopback()
+    if soma.overlay and "overlay" in have:
+        setup.with_overlay(soma.overlay, user=user and not late_user)
+    if "proc" in have:
+        root = soma.pivot_root.new_root.rstrip("/") if soma.pivot_root and "pivot_root" in have else ""
+        setup.with_proc(f"{root}/proc", make=bool(root))
+    if soma.pivot_root and "pivot_root" in have:
+        setup.with_pivot_root(soma.pivot_root)
+    setup.with_umask(soma.umask)
+    if late_user:
+        setup.with_late_user_namespace()
+    if user:
+        _place_inside(setup, soma, who, maps, late_user=late_user)
+    elif (who and "run_as" in have and (who.uid, who.gid) != (os.geteuid(), os.getegid())) or (
+        who and "run_as" in have and os.geteuid() == 0
+    ):
+        setup.with_identity(who.uid, who.gid, who.groups, "soma.run_as")
+    if soma.parent_death_signal:
+        setup.with_parent_death_signal(signal_number(soma.parent_death_signal))
+    if soma.chdir:
+        setup.with_chdir(soma.chdir)
+    if soma.no_new_privs:
+        setup.with_no_new_privs()
+
+
+def _place_inside(
+    setup: ChildSetup,
+    soma: Soma,
+    who: identity.Identity | None,
+    maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]],
+    *,
+    late_user: bool,
+) -> None:
+    """Credentials inside a user namespace: those of the card when it maps ids itself, else the one mapped id."""
+    field = "soma.run_as" if soma.run_as else "soma.namespaces.user"
+    if who and soma.uid_map:
+        setup.with_identity(who.uid, who.gid, who.groups if late_user else None, field)
+    else:
+        setup.with_identity(_inside(maps[0]), _inside(maps[1]), () if late_user else None, field)
+
+
+def signal_number(name: str) -> int:
+    """Return the number of a signal named ``TERM`` or ``SIGTERM``. Raises KeyError."""
+    return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
+
+
+def _program(card: Card, payload: Native, variables: dict[str, str]) -> Program:
+    def encode(field: str, text: str) -> bytes:
+        if "\0" in text:
+            line = card.source.line_of(field)
+            raise SetupFailed(card.label, Step.PLAN, 0, field, f"a NUL byte in {text!r}", hint="remove it", line=line)
+        return os.fsencode(substitute(text, variables))
+
+    environment = {name: os.environ[name] for name in payload.pass_env if name in os.environ}
+    environment |= dict(payload.envp)
+    path = encode("payload.exec", payload.exec)
+    if not path:
+        raise SetupFailed(card.label, Step.PLAN, 0, "payload.exec", "it is empty", hint="name a program")
+    search = environment.get("PATH", DEFAULT_PATH).split(":")
+    paths = (path,) if b"/" in path else tuple(os.fsencode(directory or ".") + b"/" + path for directory in search)
+    argv = [encode("payload.argv0", payload.argv0) or path, *(encode("payload.argv", word) for word in payload.argv)]
+    envp = [encode("payload.envp", f"{name}={value}") for name, value in environment.items()]
+    return Program(paths, tuple(argv), tuple(envp))

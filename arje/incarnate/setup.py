@@ -1,0 +1,123 @@
+"""The ordered ops of a child: what each is for, which card field asked for it, and how C is told. Pure.
+
+The planner places each op in its phase; the caller's order counts among mounts only, so nothing can put a working
+directory before the new root by accident.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from arje.card.soma import Overlay, PivotRoot
+from arje.native import CLONE_NEW, Op
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOp:
+    """One op with its reason: ``feature`` as in degradations, ``field`` of the card, ``words`` for people."""
+
+    op: Op
+    feature: str
+    field: str
+    words: str
+
+    def describe(self) -> str:
+        """Return the line that ``arjectl plan`` prints."""
+        return f"{self.op.step}: {self.words}" + (" (optional)" if self.op.optional else "")
+
+
+def overlay_options(overlay: Overlay, *, user: bool) -> str:
+    """Return the mount options of an overlay, with ``\\``, ``,`` and ``:`` of paths escaped (overlayfs: "escape").
+
+    ``user``: inside a user namespace the layers' marks live in user.* attributes.
+    """
+    options = ["lowerdir=" + ":".join(_escape(path, colon=True) for path in overlay.lower)]
+    if overlay.upper:
+        options.append(f"upperdir={_escape(overlay.upper)},workdir={_escape(overlay.work)}")
+    return ",".join(options + (["userxattr"] if user else []))
+
+
+def _escape(path: str, *, colon: bool = False) -> str:
+    path = path.replace("\\", "\\\\").replace(",", "\\,")
+    return path.replace(":", "\\:") if colon else path
+
+
+@dataclass(slots=True)
+class ChildSetup:
+    """Builds the ops of one child. ``optional`` decides, by feature, whether a step's failure may be survived."""
+
+    required: frozenset[str] = frozenset()
+    ops: list[PlannedOp] = field(default_factory=list)
+
+    def add(self, op: Op, feature: str, card_field: str, words: str) -> ChildSetup:
+        """Append an op; it may degrade unless its feature is required."""
+        optional = bool(feature) and feature not in self.required
+        self.ops.append(PlannedOp(op._replace(optional=optional), feature, card_field, words))
+        return self
+
+    def with_session(self) -> ChildSetup:
+        """Lead a session of its own (setsid(2))."""
+        return self.add(Op("session"), "new_session", "soma.new_session", "a session of its own")
+
+    def with_cgroup_namespace(self) -> ChildSetup:
+        """Enter a cgroup namespace after the cgroup was entered from outside."""
+        op = Op("unshare", a=CLONE_NEW["cgroup"])
+        return self.add(op, "cgroup-ns", "soma.namespaces.cgroup", "cgroup namespace")
+
+    def with_mount_namespace(self, own_inode: int) -> ChildSetup:
+        """Make sure that the mount namespace is not ours (its inode), and cut its propagation. Never optional."""
+        self.add(Op("mount-namespace", a=own_inode), "", "soma.namespaces.mount", "not the manager's")
+        return self.add(Op("mount-private"), "", "soma.namespaces.mount", "no mount event goes out or comes in")
+
+    def with_hostname(self, name: str) -> ChildSetup:
+        """Name the uts namespace (sethostname(2))."""
+        encoded = name.encode()
+        return self.add(Op("hostname", a=len(encoded), p=encoded), "hostname", "soma.hostname", name)
+
+    def with_loopback(self) -> ChildSetup:
+        """Bring ``lo`` up in the new net namespace."""
+        return self.add(Op("loopback"), "loopback", "soma.namespaces.net", "lo is up")
+
+    def with_proc(self, target: str, *, make: bool) -> ChildSetup:
+        """Mount a new proc."""
+        op = Op("mount-proc", a=int(make), p=target.encode())
+        return self.add(op, "proc", "soma.proc", f"proc on {target}")
+
+    def with_overlay(self, overlay: Overlay, *, user: bool) -> ChildSetup:
+        """Mount an overlay (ancestor: with_overlay(lower, upper, work, merged))."""
+        options = overlay_options(overlay, user=user)
+        op = Op("mount-overlay", p=overlay.merged.encode(), q=options.encode())
+        return self.add(op, "overlay", "soma.overlay", f"{overlay.merged}: {options}")
+
+    def with_pivot_root(self, pivot: PivotRoot) -> ChildSetup:
+        """Change the root (ancestor: with_pivot_root(new_root, put_old_name))."""
+        op = Op("pivot-root", p=pivot.new_root.encode(), q=pivot.put_old_name.encode())
+        return self.add(op, "pivot_root", "soma.pivot_root", pivot.new_root)
+
+    def with_umask(self, mask: int) -> ChildSetup:
+        """Set the file mode creation mask."""
+        return self.add(Op("umask", a=mask), "umask", "soma.umask", f"{mask:04o}")
+
+    def with_late_user_namespace(self) -> ChildSetup:
+        """Enter a user namespace after all mounts, or they would be locked (mount_namespaces(7))."""
+        return self.add(Op("unshare", a=CLONE_NEW["user"]), "user", "soma.namespaces.user", "user namespace")
+
+    def with_identity(self, uid: int, gid: int, groups: tuple[int, ...] | None, card_field: str) -> ChildSetup:
+        """Change the credentials; ``groups`` None leaves them (setgroups is denied). Never optional."""
+        if groups is not None:
+            self.add(Op("groups", a=len(groups), p=groups), "", card_field, str(list(groups)))
+        self.add(Op("gid", a=gid), "", card_field, str(gid))
+        return self.add(Op("uid", a=uid), "", card_field, str(uid))
+
+    def with_parent_death_signal(self, number: int) -> ChildSetup:
+        """Set PR_SET_PDEATHSIG; after the credentials, which clear it."""
+        op = Op("parent-death-signal", a=number)
+        return self.add(op, "parent_death_signal", "soma.parent_death_signal", str(number))
+
+    def with_chdir(self, path: str) -> ChildSetup:
+        """Set the working directory, inside the new root and with the new credentials."""
+        return self.add(Op("chdir", p=path.encode()), "chdir", "soma.chdir", path)
+
+    def with_no_new_privs(self) -> ChildSetup:
+        """Set PR_SET_NO_NEW_PRIVS."""
+        return self.add(Op("no-new-privs"), "no_new_privs", "soma.no_new_privs", "execve grants nothing")
