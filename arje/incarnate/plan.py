@@ -121,7 +121,8 @@ def make(
     soma = _expand(card.soma, variables or {})
     _refuse_nonsense(card, soma)
     wishes = tuple(_wishes(soma))
-    lost = _foreseen(wishes, soma, capabilities, losses)
+    who = _identity(card, soma)
+    lost = _foreseen(wishes, soma, capabilities, (*losses, *_other_identity(who, soma, capabilities)))
     gone = {loss.feature for loss in lost}
     have = {wish.feature for wish in wishes} - gone
     late_user = "user" in have and capabilities.privileged
@@ -130,7 +131,6 @@ def make(
         kinds = tuple(kind for kind in kinds if kind != "user")
     if cgroup_late:
         kinds = tuple(kind for kind in kinds if kind != "cgroup")
-    who = _identity(card, soma)
     uid_map, gid_map = _maps(soma, who) if "user" in have else ((), ())
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
     _place(setup, soma, have, who, late_user=late_user, cgroup_late=cgroup_late, maps=(uid_map, gid_map))
@@ -297,6 +297,15 @@ def _identity(card: Card, soma: Soma) -> identity.Identity | None:
     except identity.UnknownIdentity as error:
         field = f"soma.run_as.{error.kind}"
         raise SetupFailed(card.label, Step.PLAN, 0, field, str(error), line=card.source.line_of(field)) from error
+
+
+def _other_identity(who: identity.Identity | None, soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
+    """Foresee that an ordinary user cannot become another one."""
+    if who is None or capabilities.privileged or soma.namespaces.user or who.uid == os.geteuid():
+        return ()
+    detail = f"user {os.geteuid()} may not become user {who.uid}"
+    no = Availability("run_as", False, False, Cause.NO_CAPABILITY, 1, "setresuid", detail, "run the manager as root")
+    return (loss_of(Wish("run_as", who.name, "soma.run_as"), no),)
 
 
 def _maps(soma: Soma, who: identity.Identity | None) -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:

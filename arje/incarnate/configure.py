@@ -1,0 +1,150 @@
+"""What only the parent can do for a child that waits at its gate, and how a refusal of the kernel becomes words."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import time
+from pathlib import Path
+
+from arje import native
+from arje.card.soma import INFINITY, RLIMITS
+from arje.errors import SetupFailed
+from arje.incarnate.plan import Blueprint, Wish
+from arje.incarnate.verify import cgroup_text
+from arje.incarnation import Cause, Degradation, Step
+from arje.kernel.capabilities import CGROUP_FILES, cause_of_errno
+from arje.kernel.cgroup import Cgroup
+
+
+def loss(wish: Wish, error: OSError, syscall: str) -> Degradation:
+    """Return the degradation that a system call's refusal means."""
+    number = error.errno or 0
+    cause, detail, remedy = cause_of_errno(number, wish.feature)
+    return Degradation(
+        feature=wish.feature,
+        requested=wish.requested,
+        obtained="none",
+        cause=cause,
+        errno=number,
+        syscall=syscall,
+        detail=detail,
+        since=time.time(),
+        remedy=remedy,
+    )
+
+
+def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
+    """Write the cgroup's limits, before anything enters it; return what the kernel refused."""
+    losses = []
+    has = plan.has
+    for wish in plan.wishes:
+        if not wish.feature.startswith("cgroup.") or wish.feature not in has:
+            continue
+        name = wish.feature.removeprefix("cgroup.")
+        try:
+            group.write(CGROUP_FILES[name][1], cgroup_text(name, getattr(plan.soma.cgroup, name)))
+        except OSError as error:
+            losses.append(loss(wish, error, f"write {CGROUP_FILES[name][1]}"))
+    return tuple(losses)
+
+
+def apply(plan: Blueprint, pid: int) -> tuple[Degradation, ...]:
+    """Set limits, affinity and time offsets of the waiting child; return what the kernel refused."""
+    losses = []
+    for wish in plan.wishes:
+        try:
+            _apply_one(plan, wish, pid)
+        except _Narrowed as narrowed:
+            losses.append(narrowed.degradation)
+        except (OSError, ValueError) as error:
+            refused = error if isinstance(error, OSError) else OSError(22, str(error))
+            losses.append(loss(wish, refused, "prlimit" if wish.feature.startswith("rlimit") else wish.feature))
+    return tuple(losses)
+
+
+class _Narrowed(Exception):
+    """The kernel granted less without saying so."""
+
+    def __init__(self, degradation: Degradation) -> None:
+        super().__init__(str(degradation))
+        self.degradation = degradation
+
+
+def _apply_one(plan: Blueprint, wish: Wish, pid: int) -> None:
+    if wish.feature.startswith("rlimit."):
+        name = wish.feature.removeprefix("rlimit.")
+        soft, hard = next((soft, hard) for found, soft, hard in plan.soma.rlimits if found == name)
+        resource.prlimit(pid, RLIMITS[name], (_limit(soft), _limit(hard)))
+    elif wish.feature == "dumpable":
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+    elif wish.feature == "cpu_affinity":
+        _set_affinity(plan, wish, pid)
+    elif wish.feature == "time_offsets" and plan.soma.time_offsets and "time" in plan.kinds:
+        offsets = plan.soma.time_offsets
+        lines = [_offset("monotonic", offsets.monotonic), _offset("boottime", offsets.boottime)]
+        Path(f"/proc/{pid}/timens_offsets").write_text("".join(lines))
+
+
+def _limit(value: int) -> int:
+    return resource.RLIM_INFINITY if value == INFINITY else value
+
+
+def _offset(clock: str, seconds: float) -> str:
+    whole = int(seconds // 1)
+    return f"{clock} {whole} {round((seconds - whole) * 1e9)}\n"
+
+
+def _set_affinity(plan: Blueprint, wish: Wish, pid: int) -> None:
+    """A cpuset may narrow the mask silently (sched_setaffinity(2)), so it is read back."""
+    os.sched_setaffinity(pid, plan.soma.cpu_affinity)
+    granted = os.sched_getaffinity(pid)
+    if granted != set(plan.soma.cpu_affinity):
+        raise _Narrowed(
+            Degradation(
+                feature=wish.feature,
+                requested=wish.requested,
+                obtained=",".join(map(str, sorted(granted))),
+                cause=Cause.LIMIT,
+                detail="the machine or an outer cpuset has no more of these CPUs",
+                since=time.time(),
+                remedy="ask for CPUs that are there",
+            )
+        )
+
+
+def failure(plan: Blueprint, record: native.Record) -> SetupFailed:
+    """Return the error that a FATAL or EXEC_FAILED record means, with the card's field and line."""
+    step = Step(record.step)
+    field, detail, hint = "", record.syscall, ""
+    if record.kind == native.EXEC_FAILED:
+        field = "payload.exec"
+        detail = os.fsdecode(plan.program.paths[0]) if len(plan.program.paths) == 1 else plan.program.argv[0].decode()
+        hint = "" if "pivot_root" in plan.has else _why_not_executable(detail)
+    elif plan.ops and record.op_index < len(plan.ops) and plan.ops[record.op_index].op.step == record.step:
+        planned = plan.ops[record.op_index]
+        field, detail = planned.field, f"{planned.words} ({record.syscall})"
+    line = plan.card.source.line_of(field)
+    return SetupFailed(plan.card.label, step, record.errno, field, detail, hint=hint, line=line)
+
+
+def _why_not_executable(path: str) -> str:
+    """Look at a program that execve(2) refused and say what is wrong with it; empty when nothing is to be seen."""
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            return "it is a directory"
+        if not mode & 0o111:
+            return "it is not executable: chmod +x"
+        with open(path, "rb") as program:
+            first = program.readline(256)
+    except FileNotFoundError:
+        return "there is no such file"
+    except OSError:
+        return ""
+    if first.startswith(b"#!"):
+        interpreter = os.fsdecode(first[2:].split()[0]) if first[2:].split() else ""
+        if not Path(interpreter).exists():
+            return f"its interpreter {interpreter!r} is missing"
+    return ""

@@ -1,0 +1,100 @@
+"""A running incarnation in the hands of its keeper: signals, the whole tree's end, and what is left to clean."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+
+from arje import native
+from arje.incarnation import Exit, Incarnation
+from arje.kernel import process
+from arje.kernel.cgroup import Cgroup
+
+
+class Outcome:
+    """What ``incarnate`` returns. ``pidfd`` is the leader's: the child to be waited for."""
+
+    def __init__(self, incarnation: Incarnation, child: native.Child, group: Cgroup | None) -> None:
+        self.incarnation = incarnation
+        self.pidfd = child.pidfd
+        self._verdict_fd = child.verdict_fd
+        self._group = group
+
+    def exit_of(self, leader: Exit) -> Exit:
+        """Return how the payload ended: the reaper's verdict when there is one, else the leader's own end."""
+        verdict = native.read_verdict(self._verdict_fd) if self._verdict_fd >= 0 else None
+        return Exit.from_wait(*verdict) if verdict else leader
+
+    def signal_main(self, number: int) -> None:
+        """Send the payload a signal; a reaper passes it on, but for KILL, which ends its whole namespace."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def kill_tree(self) -> str:
+        """Kill every process of the service. Returns the way that was used."""
+        if self._group is not None:
+            with contextlib.suppress(OSError):
+                self._group.kill()
+                return "cgroup.kill"
+        if self._verdict_fd >= 0:
+            self.signal_main(signal.SIGKILL)
+            return "pid namespace"
+        for pid in [*process.descendants(self.incarnation.leader_pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.signal_main(signal.SIGKILL)
+        return "process walk"
+
+    def processes(self) -> tuple[process.Process, ...]:
+        """Return the process tree of the service."""
+        if self._group is not None:
+            with contextlib.suppress(FileNotFoundError):
+                return process.tree(self._group.pids())
+        leader = self.incarnation.leader_pid
+        return process.tree([leader, *process.descendants(leader)])
+
+    def cgroup_file(self, name: str) -> str | None:
+        """Return what a file of the service's cgroup says (``memory.current``); None when there is none."""
+        try:
+            return self._group.read(name) if self._group else None
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Kill what is left of the service, remove its cgroup, close every descriptor. May be called twice."""
+        if self._group is not None:
+            discard(self._group)
+            self._group = None
+        for fd in (self.pidfd, self._verdict_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self._verdict_fd = -1
+
+
+def discard(group: Cgroup) -> None:
+    """Kill what lives in a cgroup, wait for its end (cgroup.events says so), and remove it."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            group.remove()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            group.kill()
+            _wait_empty(group)
+            group.remove()
+
+
+def _wait_empty(group: Cgroup) -> None:
+    """Wait for ``populated 0``. Kernel-bound: everything in it was just killed. A second is for the uninterruptible."""
+    fd = os.open(group.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLPRI)
+        while b"populated 1" in os.pread(fd, 4096, 0):
+            if not poll.poll(1000):
+                return
+    finally:
+        os.close(fd)

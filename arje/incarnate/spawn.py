@@ -1,0 +1,327 @@
+"""The story of one incarnation: plan → prepare → clone → configure → gate → child's ops → exec → verify.
+
+``begin`` ends with the gate open and never waits long; ``Pending`` then follows the status channel. The decision to
+refuse is taken before the gate: a refused payload has not run one instruction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from arje import native
+from arje.card.card import Card
+from arje.errors import IncarnationRefused, SetupFailed
+from arje.incarnate import configure, idmap, plan, verify
+from arje.incarnate.outcome import Outcome, discard
+from arje.incarnate.plan import Blueprint
+from arje.incarnate.policy import refusals
+from arje.incarnation import Degradation, Incarnation, Step
+from arje.kernel import process
+from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
+from arje.kernel.cgroup import Cgroup
+
+#: What clone3 with CLONE_INTO_CGROUP says where entering by cgroup.procs may still work (isolation.md §3, 7).
+_RETRY_CGROUP = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EBUSY, errno.EACCES}
+
+
+@dataclass(frozen=True, slots=True)
+class StdioFds:
+    """The three descriptors that become 0, 1 and 2. Borrowed: the caller keeps them."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a start would do here: the ops in order, what it would lose, and why it would be refused (or empty)."""
+
+    operations: tuple[str, ...]
+    degradations: tuple[Degradation, ...]
+    refusal: str
+
+
+class Incarnator:
+    """Makes processes of cards. Belongs to one thread (prctl(2): the parent death signal follows the thread)."""
+
+    def __init__(
+        self, capabilities: CapabilitySet, cgroup_base: Path | None, *, variables: dict[str, str] | None = None
+    ) -> None:
+        self.capabilities = capabilities
+        self._base = cgroup_base
+        self._variables = variables or {}
+        self._spawner = native.Spawner()
+        self._numbers = itertools.count(1)
+        self._prepared: dict[int, tuple[Card, Blueprint, native.Plan]] = {}
+        self._ours = process.namespaces("self")
+
+    def dry_run(self, card: Card) -> Forecast:
+        """Return what :meth:`begin` would do on this machine; nothing is started."""
+        try:
+            blueprint = plan.make(card, self.capabilities, variables=self._variables)
+        except SetupFailed as error:
+            return Forecast((), (), str(error))
+        refused = refusals(card.soma, blueprint.losses)
+        refusal = str(IncarnationRefused(card.label, refused)) if refused else ""
+        return Forecast(tuple(blueprint.describe()), blueprint.losses, refusal)
+
+    def incarnate(self, card: Card, stdio: StdioFds) -> Outcome:
+        """Begin and wait until exec is confirmed. Raises what :meth:`Pending.finish` raises."""
+        pending = self.begin(card, stdio)
+        poll = select.poll()
+        poll.register(pending.status_fd, select.POLLIN)
+        while not pending.advance():
+            poll.poll()
+        return pending.finish()
+
+    def begin(self, card: Card, stdio: StdioFds) -> Pending:
+        """Clone, configure, decide and open the gate. Raises SetupFailed and IncarnationRefused; nothing is left then."""
+        began = time.monotonic()
+        blueprint, encoded = self._plan(card)
+        refused = refusals(card.soma, blueprint.losses)
+        if refused:
+            raise IncarnationRefused(card.label, refused)
+        group, losses = self._make_cgroup(blueprint)
+        try:
+            blueprint, child, late = self._clone(blueprint, encoded, stdio, group)
+        except BaseException:
+            if group is not None:
+                discard(group)
+            raise
+        pending = Pending(self, blueprint, child, group, began, next(self._numbers))
+        try:
+            pending.losses += losses
+            pending.configure(enter_cgroup=late)
+        except BaseException:
+            pending.abort()
+            raise
+        return pending
+
+    def _plan(self, card: Card) -> tuple[Blueprint, native.Plan]:
+        known = self._prepared.get(id(card))
+        if known is not None and known[0] is card:
+            return known[1], known[2]
+        blueprint = plan.make(card, self.capabilities, variables=self._variables)
+        encoded = _encode(blueprint)
+        if len(self._prepared) > 4096:  # cards of reloads long past
+            self._prepared.clear()
+        self._prepared[id(card)] = (card, blueprint, encoded)
+        return blueprint, encoded
+
+    def _make_cgroup(self, blueprint: Blueprint) -> tuple[Cgroup | None, tuple[Degradation, ...]]:
+        """Make the service's cgroup, asked for or not: it is how its whole tree is killed. Limits go in before it does."""
+        if self._base is None:
+            return None, ()
+        asked = blueprint.soma.cgroup
+        try:
+            group = Cgroup.create(self._base, (asked.path if asked else "") or blueprint.card.label)
+        except OSError as error:
+            wishes = [w for w in blueprint.wishes if w.feature == "cgroup" or w.feature.startswith("cgroup.")]
+            return None, tuple(configure.loss(wish, error, "mkdir") for wish in wishes)
+        return group, configure.write_limits(blueprint, group)
+
+    def _clone(
+        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, group: Cgroup | None
+    ) -> tuple[Blueprint, native.Child, bool]:
+        """Clone, planning again without what the kernel refuses. The bool: the cgroup is still to be entered."""
+        fds = (stdio.stdin, stdio.stdout, stdio.stderr)
+        late, early = False, 0
+        while True:
+            flags = plan.clone_flags(blueprint.kinds) & ~early
+            fd = group.fd if group is not None and not late else -1
+            try:
+                child = self._spawner.spawn(encoded, fds, clone_flags=flags, early_unshare=early, cgroup_fd=fd)
+                return blueprint, child, late and group is not None
+            except OSError as error:
+                number = error.errno or 0
+            if fd >= 0 and number in _RETRY_CGROUP:
+                late = True
+            elif number == errno.EINVAL and "time" in blueprint.kinds and not early:
+                early = native.CLONE_NEW["time"]
+                continue
+            else:
+                blueprint = self._without_refused(blueprint, number)
+            blueprint = plan.make(
+                blueprint.card,
+                self.capabilities,
+                variables=self._variables,
+                losses=blueprint.losses,
+                cgroup_late=late,
+            )
+            refused = refusals(blueprint.soma, blueprint.losses)
+            if refused:
+                raise IncarnationRefused(blueprint.card.label, refused)
+            encoded = _encode(blueprint)
+
+    def _without_refused(self, blueprint: Blueprint, number: int) -> Blueprint:
+        """Find which namespaces the kernel refuses, one by one, and count them as lost."""
+        user = native.CLONE_NEW["user"] if "user" in blueprint.kinds else 0
+        losses = []
+        for wish in blueprint.wishes:
+            kind = plan.kind_of(wish.feature)
+            if wish.feature == "cgroup" or kind not in blueprint.kinds:
+                continue
+            if error := native.probe_clone(native.CLONE_NEW[kind] | user):
+                cause, detail, remedy = cause_of_errno(error, wish.feature)
+                found = Availability(wish.feature, False, False, cause, error, "clone3", detail, remedy)
+                losses.append(plan.loss_of(wish, found))
+        if not losses:
+            raise SetupFailed(blueprint.card.label, Step.CLONE, number, "soma.namespaces", " ".join(blueprint.kinds))
+        return replace(blueprint, losses=(*blueprint.losses, *losses))
+
+    @property
+    def spawner(self) -> native.Spawner:
+        """The owner of the stacks."""
+        return self._spawner
+
+    @property
+    def ours(self) -> dict[str, str]:
+        """The manager's own namespaces."""
+        return self._ours
+
+
+def _encode(blueprint: Blueprint) -> native.Plan:
+    pid, death = "pid" in blueprint.kinds, blueprint.soma.parent_death_signal
+    return native.Plan(
+        [planned.op for planned in blueprint.ops],
+        blueprint.program.paths,
+        blueprint.program.argv,
+        blueprint.program.envp,
+        reaper=pid,
+        reaper_death_signal=plan.signal_number(death) if pid and death else 0,
+    )
+
+
+class Pending:
+    """An incarnation between clone and confirmed exec. Await ``status_fd`` readable between calls of :meth:`advance`."""
+
+    def __init__(
+        self,
+        owner: Incarnator,
+        blueprint: Blueprint,
+        child: native.Child,
+        group: Cgroup | None,
+        began: float,
+        number: int,
+    ) -> None:
+        self._owner = owner
+        self._plan = blueprint
+        self._child = child
+        self._group = group
+        self._began = began
+        self._number = number
+        self._pid = child.pid
+        self._hot = False
+        self._failure: SetupFailed | IncarnationRefused | None = None
+        self._confirmed = 0.0
+        self.losses = blueprint.losses
+        self.leader_pid = child.pid
+        self.status_fd = child.status_fd
+
+    def configure(self, *, enter_cgroup: bool) -> None:
+        """Do what only the parent can do, decide, and open the gate."""
+        pid = self._child.pid
+        if enter_cgroup and self._group is not None:
+            self._group.write("cgroup.procs", str(pid))
+        self.losses += configure.apply(self._plan, pid)
+        if "user" in self._plan.kinds:
+            self._write_maps(pid)
+        refused = refusals(self._plan.soma, self.losses)
+        if refused:
+            raise IncarnationRefused(self._plan.card.label, refused)
+        try:
+            native.release(self.status_fd)
+        except BrokenPipeError:
+            pass  # it ended at the gate; the channel says why
+
+    def _write_maps(self, pid: int) -> None:
+        try:
+            idmap.write(self._owner.spawner, pid, self._plan.uid_map, self._plan.gid_map)
+        except OSError as error:
+            label, line = self._plan.card.label, self._plan.card.source.line_of("soma.uid_map")
+            hint = "check the lines of the map, and /etc/subuid for an ordinary user"
+            raise SetupFailed(
+                label, Step.ID_MAP, error.errno or 0, "soma.uid_map", str(error.strerror or ""), hint=hint, line=line
+            ) from error
+
+    def advance(self) -> bool:
+        """Take what the status channel holds, without waiting. Returns True at EOF: then call :meth:`finish`."""
+        while True:
+            try:
+                record = native.receive(self.status_fd)
+            except BlockingIOError:
+                return False
+            if record is None:
+                self._confirmed = time.monotonic()
+                return True
+            self._take(record)
+
+    def _take(self, record: native.Record) -> None:
+        if record.kind == native.HOT:
+            self._hot, self._pid = True, record.pid
+        elif record.kind == native.MAPS:
+            try:
+                self._write_maps(record.pid)
+                native.release(self.status_fd)
+            except SetupFailed as error:
+                self._failure = error
+                self._kill()
+        elif record.kind == native.DEGRADED:
+            self._degrade(record)
+        else:
+            self._failure = configure.failure(self._plan, record)
+
+    def _degrade(self, record: native.Record) -> None:
+        feature = self._plan.ops[record.op_index].feature
+        wish = next(wish for wish in self._plan.wishes if wish.feature == feature)
+        self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
+
+    def finish(self) -> Outcome:
+        """Return the running incarnation, read back from the kernel. Raises SetupFailed, IncarnationRefused."""
+        label = self._plan.card.label
+        if self._failure is None and not self._hot:
+            self._failure = SetupFailed(label, Step.GATE, 0, "", "it was killed during its set-up")
+        if self._failure is not None:
+            self.abort()
+            raise self._failure
+        grants, losses, spaces = verify.read_back(self._plan, self._pid, self._group, self.losses, self._owner.ours)
+        os.close(self.status_fd)
+        self._owner.spawner.give_back(self._child)
+        incarnation = Incarnation(
+            id=self._number,
+            label=label,
+            pid=self._pid,
+            leader_pid=self._child.pid,
+            cgroup=str(self._group.path) if self._group else "",
+            grants=grants,
+            degradations=losses,
+            setup_ms=(self._confirmed - self._began) * 1000,
+            started=self._confirmed,
+            namespaces=spaces,
+        )
+        return Outcome(incarnation, self._child, self._group)
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
+
+    def abort(self) -> None:
+        """Kill and reap the child; close and remove everything. Somebody else may have reaped it already."""
+        self._kill()
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self._child.pidfd, os.WEXITED)
+        for fd in (self._child.pidfd, self._child.status_fd, self._child.verdict_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._owner.spawner.give_back(self._child)
+        if self._group is not None:
+            discard(self._group)
