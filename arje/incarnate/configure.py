@@ -11,8 +11,9 @@ from pathlib import Path
 from arje import native
 from arje.card.soma import INFINITY, RLIMITS
 from arje.errors import SetupFailed
-from arje.incarnate.plan import Blueprint, Wish
+from arje.incarnate.plan import Blueprint
 from arje.incarnate.verify import cgroup_text
+from arje.incarnate.wishes import Wish
 from arje.incarnation import Cause, Degradation, Step
 from arje.kernel.capabilities import CGROUP_FILES, cause_of_errno
 from arje.kernel.cgroup import Cgroup

@@ -23,6 +23,7 @@ from arje.incarnate import configure, idmap, plan, verify
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.plan import Blueprint
 from arje.incarnate.policy import refusals
+from arje.incarnate.wishes import kind_of, loss_of
 from arje.incarnation import Degradation, Incarnation, Step
 from arje.kernel import process
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
@@ -167,13 +168,13 @@ class Incarnator:
         user = native.CLONE_NEW["user"] if "user" in blueprint.kinds else 0
         losses = []
         for wish in blueprint.wishes:
-            kind = plan.kind_of(wish.feature)
+            kind = kind_of(wish.feature)
             if wish.feature == "cgroup" or kind not in blueprint.kinds:
                 continue
             if error := native.probe_clone(native.CLONE_NEW[kind] | user):
                 cause, detail, remedy = cause_of_errno(error, wish.feature)
                 found = Availability(wish.feature, False, False, cause, error, "clone3", detail, remedy)
-                losses.append(plan.loss_of(wish, found))
+                losses.append(loss_of(wish, found))
         if not losses:
             raise SetupFailed(blueprint.card.label, Step.CLONE, number, "soma.namespaces", " ".join(blueprint.kinds))
         return replace(blueprint, losses=(*blueprint.losses, *losses))
@@ -238,10 +239,8 @@ class Pending:
         refused = refusals(self._plan.soma, self.losses)
         if refused:
             raise IncarnationRefused(self._plan.card.label, refused)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it ended at the gate; the channel says why
             native.release(self.status_fd)
-        except BrokenPipeError:
-            pass  # it ended at the gate; the channel says why
 
     def _write_maps(self, pid: int) -> None:
         try:

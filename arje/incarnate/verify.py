@@ -10,7 +10,8 @@ import os
 import time
 
 from arje.card.soma import RLIMITS
-from arje.incarnate.plan import Blueprint, Wish, kind_of
+from arje.incarnate.plan import Blueprint
+from arje.incarnate.wishes import Wish, kind_of
 from arje.incarnation import Cause, Degradation, Grant
 from arje.kernel import process
 from arje.kernel.capabilities import CGROUP_FILES, KINDS

@@ -1,0 +1,68 @@
+"""A real Incarnator over a cgroup of its own, and one call that runs a program in a soma to its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from arje.card.card import Card
+from arje.card.payload import Native
+from arje.card.soma import Soma
+from arje.incarnate.spawn import Incarnator, StdioFds
+from arje.incarnation import Exit, Incarnation
+from arje.kernel import cgroup
+from arje.kernel.capabilities import CapabilitySet
+
+
+class Ran(NamedTuple):
+    """What became of one run."""
+
+    output: str
+    exit: Exit
+    incarnation: Incarnation
+
+
+@pytest.fixture(scope="session")
+def base() -> Iterator[Path | None]:
+    found = cgroup.find_base(f"arje-test-incarnate-{os.getpid()}")
+    yield found
+    if found is not None:
+        found.rmdir()  # fails when a test left a cgroup behind
+
+
+@pytest.fixture(scope="session")
+def incarnator(base: Path | None) -> Incarnator:
+    return Incarnator(CapabilitySet.detect(base), base)
+
+
+def card_of(*command: str, **soma: Any) -> Card:
+    return Card(label="test", payload=Native(exec=command[0], argv=command[1:]), soma=Soma(**soma))
+
+
+@pytest.fixture
+def run(incarnator: Incarnator) -> Callable[..., Ran]:
+    def run(*command: str, **soma: Any) -> Ran:
+        before = os.listdir("/proc/self/fd")
+        out_r, out_w = os.pipe2(os.O_CLOEXEC)
+        with open("/dev/null") as null:
+            try:
+                outcome = incarnator.incarnate(card_of(*command, **soma), StdioFds(null.fileno(), out_w, out_w))
+            except BaseException:
+                os.close(out_r)
+                raise
+            finally:
+                os.close(out_w)
+        with os.fdopen(out_r, errors="replace") as stream:
+            output = stream.read()
+        info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
+        assert info is not None
+        ended = outcome.exit_of(Exit.from_wait(info.si_code, info.si_status))
+        outcome.close()
+        assert len(os.listdir("/proc/self/fd")) <= len(before) + 1  # the reaper's image, once
+        return Ran(output, ended, outcome.incarnation)
+
+    return run
