@@ -46,23 +46,24 @@ def card_of(*command: str, **soma: Any) -> Card:
 @pytest.fixture
 def run(incarnator: Incarnator) -> Callable[..., Ran]:
     def run(*command: str, **soma: Any) -> Ran:
-        before = os.listdir("/proc/self/fd")
+        before = list(Path("/proc/self/fd").iterdir())
         out_r, out_w = os.pipe2(os.O_CLOEXEC)
-        with open("/dev/null") as null:
-            try:
-                outcome = incarnator.incarnate(card_of(*command, **soma), StdioFds(null.fileno(), out_w, out_w))
-            except BaseException:
-                os.close(out_r)
-                raise
-            finally:
-                os.close(out_w)
+        in_r, in_w = os.pipe2(os.O_CLOEXEC)
+        try:
+            outcome = incarnator.incarnate(card_of(*command, **soma), StdioFds(in_r, out_w, out_w))
+        except BaseException:
+            os.close(out_r)
+            raise
+        finally:  # a payload that reads its stdin has waited until it was read back
+            for fd in (in_r, in_w, out_w):
+                os.close(fd)
         with os.fdopen(out_r, errors="replace") as stream:
             output = stream.read()
         info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
         assert info is not None
         ended = outcome.exit_of(Exit.from_wait(info.si_code, info.si_status))
         outcome.close()
-        assert len(os.listdir("/proc/self/fd")) <= len(before) + 1  # the reaper's image, once
+        assert len(list(Path("/proc/self/fd").iterdir())) <= len(before) + 1  # the reaper's image, once
         return Ran(output, ended, outcome.incarnation)
 
     return run
