@@ -34,8 +34,8 @@ class Reader:
             self.uid_map = process.id_map(pid, "uid_map")
         except (FileNotFoundError, ProcessLookupError):
             self.gone = True
-        if not self.gone and self.status.get("State", "Z").startswith(("Z", "X")):
-            self.gone = True
+        if not self.gone and ("Umask" not in self.status or self.status["State"].startswith(("Z", "X"))):
+            self.gone = True  # a process that is ending has no file system context any more
 
     def read(self, wish: Wish, plan: Blueprint, ours: dict[str, str]) -> Grant:
         """Return what the kernel says about one wish."""
