@@ -49,6 +49,8 @@ class Supervision:
     healthy_after: float = 10.0
     """A life of this many seconds makes the wait start from ``initial`` again, in seconds."""
     rate_limit: RateLimit = field(default_factory=RateLimit)
+    success_exit: tuple[int | str, ...] = ()
+    """Endings besides exit code 0 that are a success: codes, and signals by name (``"TERM"``)."""
     stop_signal: str = "TERM"
     stop_timeout: float = 10.0
     """Seconds between the stop signal and the killing of the whole tree."""
