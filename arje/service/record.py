@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Final
 
 from arje.card.card import Card
+from arje.card.supervision import Kind
 from arje.incarnation import Degradation, Exit, Grant, Incarnation
-from arje.service.state import State
+from arje.service.state import COMING, State
 
 #: How many changes of state a record remembers.
 HISTORY: Final = 32
@@ -117,3 +118,15 @@ class Service:
     kill_method: str | None = None
     ready: bool | None = None
     history: tuple[tuple[State, StateCause], ...] = ()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether dependents may run: it runs, or it is a one-shot that has brought what it was required for."""
+        if self.state is State.DONE:
+            return self.card.supervision.kind is Kind.ONE_SHOT
+        return self.state in (State.RUNNING, State.RELOADING)
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether a start is under way, so that what is ordered after it waits."""
+        return self.state in COMING

@@ -130,9 +130,6 @@ WITH_PROCESS: Final = frozenset({State.STARTING, State.RUNNING, State.RELOADING,
 #: The states in which a start is under way or promised: what is ordered after such a service waits for it.
 COMING: Final = frozenset({State.WAITING, State.STARTING})
 
-#: The states in which dependents may run. A one-shot that is ``done`` has brought what it was required for.
-UP: Final = frozenset({State.RUNNING, State.RELOADING, State.DONE})
-
 #: State → the event that makes the service stop; ``stopped`` has none.
 STOP_WITH: Final[dict[State, Event]] = {
     state: event for state in State for event in (Event.STOP, Event.UNWANTED) if (state, event) in TRANSITIONS

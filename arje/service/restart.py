@@ -1,0 +1,158 @@
+"""What becomes of a service whose process ended: start again and when, rest, or give up. One pure function.
+
+The order of the questions is the contract: did it end well; does the card want it again after such an ending; is there
+room under the start limit. The wait doubles from ``initial`` to ``max``; a life of ``healthy_after`` seconds makes it
+begin anew. There is no jitter: the waits of one manager's services depend on their own deaths, which are not in step.
+
+An ending is *abnormal* when the process did not choose it: a signal, a time-out, a watchdog, the OOM killer. An exit code
+is not abnormal, and neither is a set-up that failed.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from arje.card.supervision import Kind, RestartWhen, Supervision
+from arje.incarnation import Exit
+from arje.service.record import FailureReason
+from arje.service.state import Event
+
+_ABNORMAL: Final = frozenset(
+    {
+        FailureReason.SIGNAL,
+        FailureReason.CORE_DUMP,
+        FailureReason.OOM_KILL,
+        FailureReason.TIMEOUT,
+        FailureReason.WATCHDOG,
+    }
+)
+
+#: What the next start would meet again, unchanged: retrying it is noise.
+_HOPELESS: Final = frozenset({FailureReason.ISOLATION_REFUSED, FailureReason.CONDITION})
+
+#: Doublings after which every wait has long reached its cap; keeps the arithmetic inside a float.
+_MAX_STEP: Final = 64
+
+
+class Verdict(StrEnum):
+    """What is to become of the service."""
+
+    AGAIN = "again"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The verdict: ``delay`` in seconds before the next start (0.0 unless ``again``), ``reason`` of the ending (None when
+    it was a success), ``step`` of the back-off to keep for the next decision, ``detail`` the rule in words."""
+
+    kind: Verdict
+    delay: float = 0.0
+    reason: FailureReason | None = None
+    step: int = 0
+    detail: str = ""
+
+    @property
+    def event(self) -> Event:
+        """The event to fire."""
+        return {
+            Verdict.AGAIN: Event.EXITED_RETRY,
+            Verdict.DONE: Event.EXITED_DONE,
+            Verdict.FAILED: Event.EXITED_FAILED,
+        }[self.kind]
+
+
+def is_success(supervision: Supervision, exit: Exit) -> bool:
+    """Whether the card counts this ending as a success: code 0, or one of ``success_exit``."""
+    if exit.kind == "exited":
+        return exit.code == 0 or exit.code in supervision.success_exit
+    names = {str(name).upper().removeprefix("SIG") for name in supervision.success_exit if isinstance(name, str)}
+    return exit.kind == "killed" and _signal_name(exit.code) in names
+
+
+def backoff(supervision: Supervision, step: int) -> float:
+    """Return the wait in seconds before the restart number ``step`` (from 0) in a row; never more than ``max``."""
+    return max(0.0, min(supervision.max, math.ldexp(supervision.initial, min(max(step, 0), _MAX_STEP))))
+
+
+def decide(
+    supervision: Supervision,
+    exit: Exit | None,
+    *,
+    lived: float,
+    starts: tuple[float, ...],
+    step: int,
+    now: float,
+    because: FailureReason | None = None,
+) -> Decision:
+    """Decide what becomes of a service that ended.
+
+    ``exit`` is None when the set-up failed and nothing ran. ``lived`` is the length of that life in seconds, ``starts``
+    the times of the latest starts and ``now`` the time of the end (CLOCK_MONOTONIC, seconds), ``step`` the step of the
+    back-off that the previous decision gave. ``because`` is a reason that the exit status does not tell (time-out,
+    watchdog, OOM, refusal); with it, the ending is no success whatever the status.
+    """
+    reason = because or _reason(supervision, exit)
+    ending = _words(exit, because)
+    if not _wants_again(supervision, reason):
+        rule = _rule(supervision)
+        if reason is None:
+            return Decision(kind=Verdict.DONE, detail=f"{ending}, {rule}")
+        return Decision(kind=Verdict.FAILED, reason=reason, detail=f"{ending}, {rule}")
+    if lived >= supervision.healthy_after:
+        step = 0
+    delay = backoff(supervision, step)
+    limit = supervision.rate_limit
+    recent = [at for at in starts if at > now + delay - limit.interval]
+    if limit.starts > 0 and len(recent) >= limit.starts:
+        detail = f"start-limit: {limit.starts} in {limit.interval:g} s, last: {ending}"
+        return Decision(kind=Verdict.FAILED, reason=FailureReason.START_LIMIT, step=step, detail=detail)
+    following = min(step + 1, _MAX_STEP)
+    detail = f"{ending}, {_rule(supervision)}, again in {delay:g} s"
+    return Decision(kind=Verdict.AGAIN, delay=delay, reason=reason, step=following, detail=detail)
+
+
+def _wants_again(supervision: Supervision, reason: FailureReason | None) -> bool:
+    """Whether the card wants another start after this ending."""
+    if supervision.kind is Kind.DELEGATE or reason in _HOPELESS:
+        return False
+    if reason is None:
+        # A one-shot that ended well has done its work; starting it for ever is never what was meant.
+        return supervision.restart is RestartWhen.ALWAYS and supervision.kind is not Kind.ONE_SHOT
+    if supervision.restart is RestartWhen.ON_ABNORMAL:
+        return reason in _ABNORMAL
+    return supervision.restart is not RestartWhen.NEVER
+
+
+def _reason(supervision: Supervision, exit: Exit | None) -> FailureReason | None:
+    """Return why this ending is a failure; None for a success."""
+    if exit is None:
+        return FailureReason.SETUP
+    if is_success(supervision, exit):
+        return None
+    return {"exited": FailureReason.EXIT_CODE, "dumped": FailureReason.CORE_DUMP}.get(exit.kind, FailureReason.SIGNAL)
+
+
+def _words(exit: Exit | None, because: FailureReason | None) -> str:
+    ending = "nothing ran" if exit is None else str(exit)
+    return f"{ending} ({because.value})" if because else ending
+
+
+def _rule(supervision: Supervision) -> str:
+    """The words in the card that decided."""
+    if supervision.kind is Kind.DELEGATE:
+        return "kind = delegate: its parent decides"
+    kind = f"kind = {supervision.kind.value}, " if supervision.kind is not Kind.DAEMON else ""
+    return f"{kind}restart = {supervision.restart.value}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return str(number)
