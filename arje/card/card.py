@@ -67,6 +67,8 @@ class Card:
     """Capability names that other cards may require."""
     enabled: bool = True
     """Whether the manager starts it by itself."""
+    only_if_exists: str = ""
+    """Start only when this path is there; else the service is skipped, and says so."""
     id: str = ""
     lineage: str | tuple[str, ...] | None = None
     schema_version: int = 1

@@ -56,6 +56,11 @@ class Outcome:
         leader = self.incarnation.leader_pid
         return process.tree([leader, *process.descendants(leader)])
 
+    @property
+    def populated(self) -> bool:
+        """Whether processes of the service are left; only a cgroup can tell."""
+        return self._group is not None and self._group.populated()
+
     def cgroup_file(self, name: str) -> str | None:
         """Return what a file of the service's cgroup says (``memory.current``); None when there is none."""
         try:

@@ -1,0 +1,57 @@
+"""The one place that waits for children: a waitid(2) loop until empty, after each SIGCHLD on the signalfd.
+
+A pid is registered right after its clone, with no checkpoint between, so no exit is ever lost. Whoever is not
+registered was adopted: we are pid 1, or a subreaper (prctl(2)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from arje.incarnation import Exit
+
+
+class ExitSlot:
+    """Where the end of one child arrives. ``exit`` is None while it lives."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self.exit: Exit | None = None
+        self._ring = ring
+
+    def set(self, exit: Exit) -> None:
+        """Store the end and ring whoever waits for it."""
+        self.exit = exit
+        self._ring()
+
+
+class Reaper:
+    """Registered children by pid, and how many strangers were reaped."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, ExitSlot] = {}
+        self.orphans = 0
+
+    def register(self, pid: int, ring: Callable[[], None]) -> ExitSlot:
+        """Expect a child's end. Call it right after the clone."""
+        slot = self._slots[pid] = ExitSlot(ring)
+        return slot
+
+    def forget(self, pid: int) -> None:
+        """Expect it no more: somebody else has reaped it."""
+        self._slots.pop(pid, None)
+
+    def drain(self) -> None:
+        """Reap every child that has ended."""
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+            except ChildProcessError:
+                return
+            if info is None:
+                return
+            slot = self._slots.pop(info.si_pid, None)
+            if slot is None:
+                self.orphans += 1
+            else:
+                slot.set(Exit.from_wait(info.si_code, info.si_status))
