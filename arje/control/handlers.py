@@ -1,0 +1,151 @@
+"""The methods of io.arje.Manager: which parameters each takes, who may call it, and which verb of the door it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+
+class Door(Protocol):
+    """What the manager offers (supervisor/door.py); plain data in and out."""
+
+    def manager(self) -> dict[str, Any]: ...
+    def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]: ...
+    def why(self, label: str) -> list[dict[str, Any]]: ...
+    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
+    def follow(self, labels: list[str]) -> AsyncIterator[dict[str, Any]]: ...
+    def doctor(self) -> list[dict[str, Any]]: ...
+    def forecast(self, label: str) -> dict[str, Any]: ...
+    def schema(self) -> dict[str, Any]: ...
+    async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
+    async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    def plan(self) -> dict[str, Any]: ...
+    async def apply(self, token: str, who: str) -> dict[str, Any]: ...
+
+
+class InvalidParameter(Exception):
+    """A parameter is missing, of the wrong type, or not known; ``args[0]`` is its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: who asks (for causes), and the parameters by name, checked on reading."""
+
+    who: str
+    parameters: dict[str, Any]
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """Return a string. Raises InvalidParameter."""
+        value = self.parameters.get(name, default)
+        if not isinstance(value, str):
+            raise InvalidParameter(name)
+        return value
+
+    def number(self, name: str, default: int) -> int:
+        """Return an integer from 0 to a million. Raises InvalidParameter."""
+        value = self.parameters.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**6:
+            raise InvalidParameter(name)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return a boolean, false when it is missing. Raises InvalidParameter."""
+        value = self.parameters.get(name, False)
+        if not isinstance(value, bool):
+            raise InvalidParameter(name)
+        return value
+
+    def labels(self) -> list[str]:
+        """Return the list of labels, empty when it is missing. Raises InvalidParameter."""
+        value = self.parameters.get("labels", [])
+        if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+            raise InvalidParameter("labels")
+        return value
+
+    def some_labels(self) -> list[str]:
+        """Return at least one label: nobody stops everything by leaving a word out. Raises InvalidParameter."""
+        if not (labels := self.labels()):
+            raise InvalidParameter("labels")
+        return labels
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method: what it does, its parameters' names, and whether it changes anything."""
+
+    run: Callable[[Door, Call], Awaitable[dict[str, Any]]]
+    parameters: tuple[str, ...] = ()
+    changes: bool = False
+
+
+async def _ping(door: Door, call: Call) -> dict[str, Any]:
+    facts = door.manager()
+    return {"version": facts["version"], "pid": facts["pid"]}
+
+
+async def _get_manager(door: Door, call: Call) -> dict[str, Any]:
+    return {"manager": door.manager()}
+
+
+async def _list(door: Door, call: Call) -> dict[str, Any]:
+    return {"services": door.services(call.labels(), full=call.flag("full"))}
+
+
+async def _why(door: Door, call: Call) -> dict[str, Any]:
+    return {"chain": door.why(call.text("label"))}
+
+
+async def _logs(door: Door, call: Call) -> dict[str, Any]:
+    return {"lines": door.logs(call.labels(), call.number("lines", 100))}
+
+
+async def _doctor(door: Door, call: Call) -> dict[str, Any]:
+    return {"features": door.doctor()}
+
+
+async def _forecast(door: Door, call: Call) -> dict[str, Any]:
+    return {"forecast": door.forecast(call.text("label"))}
+
+
+async def _start(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.start(call.some_labels(), call.who)}
+
+
+async def _stop(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.stop(call.some_labels(), call.who, force=call.flag("force"))}
+
+
+async def _restart(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.restart(call.some_labels(), call.who)}
+
+
+async def _plan(door: Door, call: Call) -> dict[str, Any]:
+    return {"plan": door.plan()}
+
+
+async def _apply(door: Door, call: Call) -> dict[str, Any]:
+    return {"plan": await door.apply(call.text("token", ""), call.who)}
+
+
+async def _schema(door: Door, call: Call) -> dict[str, Any]:
+    return {"schema": door.schema()}
+
+
+#: Every method of the interface but Follow, which streams (server.py). A test holds it beside the .varlink file.
+METHODS: Final[dict[str, Method]] = {
+    "Ping": Method(_ping),
+    "GetManager": Method(_get_manager),
+    "List": Method(_list, ("labels", "full")),
+    "Why": Method(_why, ("label",)),
+    "Logs": Method(_logs, ("labels", "lines")),
+    "Doctor": Method(_doctor),
+    "Forecast": Method(_forecast, ("label",)),
+    "Start": Method(_start, ("labels",), True),
+    "Stop": Method(_stop, ("labels", "force"), True),
+    "Restart": Method(_restart, ("labels",), True),
+    "Plan": Method(_plan),
+    "Apply": Method(_apply, ("token",), True),
+    "Schema": Method(_schema),
+}

@@ -1,0 +1,170 @@
+"""Serving Varlink: one task per connection, bounded in number and in message size; garbage ends its own connection only.
+
+Who calls is what SO_PEERCRED says (unix(7)). Reading is open to whoever may connect; changing needs uid 0 or ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+import arje
+from arje.control.handlers import METHODS, Call, Door, InvalidParameter
+from arje.errors import NoSuchService, OrderingError
+
+INTERFACE: Final = "io.arje.Manager"
+LARGEST: Final = 1024 * 1024  # bytes of one request
+_CONNECTIONS: Final = 256
+_PATIENCE: Final = 30.0  # seconds for a client to take an answer
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class VarlinkError(Exception):
+    """An error reply: its name and parameters."""
+
+    def __init__(self, name: str, **parameters: Any) -> None:
+        super().__init__(name)
+        self.name = name
+        self.parameters = parameters
+
+
+async def serve(path: Path, door: Door, *, task_status: trio.TaskStatus[None]) -> None:
+    """Listen on a socket until cancelled. Raises OSError when the socket cannot be bound."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # the manager's lock says that nobody listens on it any more
+        sock.bind(str(path))
+        path.chmod(0o666 if os.geteuid() == 0 else 0o600)
+        sock.listen(128)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        limit = trio.CapacityLimiter(_CONNECTIONS)
+
+        async def handle(stream: trio.SocketStream) -> None:
+            await Connection(stream, door).run(limit)
+
+        task_status.started()
+        await trio.serve_listeners(handle, [listener])
+    finally:
+        sock.close()
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, stream: trio.SocketStream, door: Door) -> None:
+        self._stream = stream
+        self._door = door
+        raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        self._pid, self._uid, _ = struct.unpack("iII", raw)
+
+    async def run(self, limit: trio.CapacityLimiter) -> None:
+        """Answer requests until the client leaves. A failure of the connection or of a handler ends only this."""
+        async with self._stream:
+            with contextlib.suppress(
+                trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock, trio.TooSlowError
+            ):
+                limit.acquire_on_behalf_of_nowait(self)
+                try:
+                    await self._requests()
+                finally:
+                    limit.release_on_behalf_of(self)
+
+    async def _requests(self) -> None:
+        buffer = b""
+        while True:
+            message, nul, rest = buffer.partition(b"\0")
+            if not nul:
+                if len(buffer) > LARGEST:
+                    return
+                data = await self._stream.receive_some(65536)
+                if not data:
+                    return
+                buffer += data
+                continue
+            buffer = rest
+            try:
+                request = json.loads(message)
+            except (ValueError, RecursionError):
+                return
+            if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+                return
+            await self._answer(request)
+
+    async def _answer(self, request: dict[str, Any]) -> None:
+        more, oneway = request.get("more") is True, request.get("oneway") is True
+        try:
+            reply = {"parameters": await self._call(request, more)}
+        except VarlinkError as error:
+            reply = {"error": error.name, "parameters": error.parameters}
+        except NoSuchService as error:
+            wrong = {"label": error.label, "nearest": error.nearest}
+            reply = {"error": f"{INTERFACE}.NoSuchService", "parameters": wrong}
+        except OrderingError as error:
+            reply = {"error": f"{INTERFACE}.Ordering", "parameters": {"message": str(error)}}
+        except InvalidParameter as error:
+            reply = {"error": "org.varlink.service.InvalidParameter", "parameters": {"parameter": error.args[0]}}
+        if not oneway:
+            await self._send(reply)
+
+    async def _send(self, reply: dict[str, Any]) -> None:
+        with trio.fail_after(_PATIENCE):
+            await self._stream.send_all(json.dumps(reply).encode() + b"\0")
+
+    async def _call(self, request: dict[str, Any], more: bool) -> dict[str, Any]:
+        interface, _, name = request["method"].rpartition(".")
+        parameters = request.get("parameters") or {}
+        if not isinstance(parameters, dict):
+            raise InvalidParameter("parameters")
+        if interface == "org.varlink.service":
+            return self._introspect(name, parameters)
+        if interface != INTERFACE:
+            raise VarlinkError("org.varlink.service.InterfaceNotFound", interface=interface)
+        call = Call(f"uid {self._uid} (pid {self._pid})", parameters)
+        if name == "Follow":
+            return await self._follow(call, more)
+        method = METHODS.get(name)
+        if method is None:
+            raise VarlinkError("org.varlink.service.MethodNotFound", method=name)
+        for parameter in parameters:
+            if parameter not in method.parameters:
+                raise InvalidParameter(parameter)
+        if method.changes and self._uid not in (0, os.geteuid()):
+            raise VarlinkError(f"{INTERFACE}.PermissionDenied", uid=self._uid)
+        return await method.run(self._door, call)
+
+    async def _follow(self, call: Call, more: bool) -> dict[str, Any]:
+        if not more:
+            raise VarlinkError("org.varlink.service.ExpectedMore")
+        self._door.services(call.labels(), full=False)  # an unknown label is an answer now, not silence
+        async with contextlib.aclosing(self._door.follow(call.labels())) as lines:  # type: ignore[type-var]
+            async for line in lines:
+                await self._send({"parameters": {"line": line}, "continues": True})
+        return {}
+
+    def _introspect(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        if name == "GetInfo":
+            return {
+                "vendor": "arje",
+                "product": "arje",
+                "version": arje.__version__,
+                "url": "",
+                "interfaces": ["org.varlink.service", INTERFACE],
+            }
+        if name != "GetInterfaceDescription":
+            raise VarlinkError("org.varlink.service.MethodNotFound", method=name)
+        if parameters.get("interface") != INTERFACE:
+            raise VarlinkError("org.varlink.service.InterfaceNotFound", interface=str(parameters.get("interface")))
+        return {"description": resources.files("arje.control").joinpath(f"{INTERFACE}.varlink").read_text()}

@@ -1,0 +1,60 @@
+"""The command ``arje``: the manager itself, ``arje check`` for cards, ``arje run`` for one command in a sandbox."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import arje
+from arje import log, paths
+from arje.errors import ArjeError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the manager's own options."""
+    made = argparse.ArgumentParser(
+        prog="arje", description="Init and service supervisor; see arje check, arje run, arjectl."
+    )
+    made.add_argument("--version", action="version", version=f"arje {arje.__version__}")
+    made.add_argument("--user", action="store_true", help="be a user's own manager (the default for ordinary users)")
+    made.add_argument("--cards", action="append", type=Path, metavar="DIR", help="read cards here; may be repeated")
+    made.add_argument("--runtime-dir", type=Path, metavar="DIR", help="socket, lock and logs (default: by user)")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit status: 0 done, 1 failed, 2 usage."""
+    words = sys.argv[1:] if argv is None else argv
+    log.set_up()
+    try:
+        if words[:1] == ["check"]:
+            from arje.card.check import main_check
+
+            if not words[1:]:
+                print("arje: check what? Name files or directories", file=sys.stderr)
+                return 2
+            return main_check(words[1:])
+        if words[:1] == ["run"]:
+            from arje.init.run import main_run
+
+            return main_run(words[1:])
+        return _manage(parser().parse_args(words))
+    except (ArjeError, OSError) as error:
+        print(f"arje: {error}", file=sys.stderr)
+        return 1
+
+
+def _manage(options: argparse.Namespace) -> int:
+    from arje.init.daemon import Options, run
+
+    user = options.user or os.geteuid() != 0
+    runtime = options.runtime_dir or (paths.user_runtime() if user else paths.SYSTEM_RUNTIME)
+    cards = tuple(options.cards or (paths.user_cards() if user else paths.SYSTEM_CARDS))
+    if options.cards:
+        for directory in cards:
+            if not directory.is_dir():
+                print(f"arje: --cards {directory}: there is no such directory", file=sys.stderr)
+                return 2
+    return run(Options(runtime.absolute(), tuple(card.absolute() for card in cards), user))

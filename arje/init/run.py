@@ -1,0 +1,113 @@
+"""``arje run [--card FILE] [--strict] … -- CMD``: one command in a sandbox, its exit status passed on.
+
+Degradations go to stderr, one line each. Exit status: the command's own (128 + N for signal N); 153 when required
+isolation cannot be had, 126 when the set-up failed, 127 when the command was not found, 2 for usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from arje import native
+from arje.card.card import Card
+from arje.card.loader import load_file
+from arje.card.payload import Native
+from arje.card.soma import Soma
+from arje.errors import ArjeError, IncarnationRefused, SetupFailed
+from arje.incarnate.outcome import Outcome
+from arje.incarnate.spawn import Incarnator, StdioFds
+from arje.incarnation import Exit, Step
+from arje.kernel import cgroup
+from arje.kernel.capabilities import CapabilitySet
+
+REFUSED, BROKEN, NOT_FOUND = 153, 126, 127
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``arje run``."""
+    made = argparse.ArgumentParser(prog="arje run", description="Run one command in a sandbox.")
+    made.add_argument("--card", type=Path, metavar="FILE", help="take the sandbox (soma) from this card")
+    made.add_argument("--strict", action="store_true", help="refuse when anything that is asked for cannot be had")
+    made.add_argument("--namespaces", default="", metavar="LIST", help="mount,pid,… or all or minimal")
+    made.add_argument("--run-as", default="", metavar="USER[:GROUP]")
+    made.add_argument("--hostname", default="")
+    made.add_argument("--chdir", default="")
+    made.add_argument("--no-new-privs", action="store_true")
+    made.add_argument("command", nargs="+", metavar="CMD")
+    return made
+
+
+def card_of(options: argparse.Namespace) -> Card:
+    """Return the card that the options describe. Raises ArjeError."""
+    from arje.card import normalise
+    from arje.card.loader import adapter
+
+    soma = Soma()
+    if options.card:
+        loaded = load_file(options.card)
+        if loaded.problems or len(loaded.cards) != 1:
+            raise ArjeError(
+                "\n".join(map(str, loaded.problems)) or f"{options.card} holds {len(loaded.cards)} cards, not one"
+            )
+        soma = loaded.cards[0].soma
+    names: str = options.namespaces
+    wanted: dict[str, object] = {}
+    if names:
+        wanted["namespaces"] = names if names in ("all", "minimal") else names.split(",")
+    if options.run_as:
+        wanted["run_as"] = options.run_as
+    try:
+        raw = normalise.card({"label": "run", "soma": wanted})
+    except normalise.Unreadable as error:
+        raise ArjeError(f"{error} ({error.remedy})" if error.remedy else str(error)) from error
+    asked = adapter().validate_python(raw).soma
+    if names:
+        soma = replace(soma, namespaces=asked.namespaces)
+    soma = replace(
+        soma,
+        run_as=asked.run_as or soma.run_as,
+        hostname=options.hostname or soma.hostname,
+        chdir=options.chdir or soma.chdir or os.getcwd(),
+        no_new_privs=options.no_new_privs or soma.no_new_privs,
+        strict_caps=options.strict or soma.strict_caps,
+        new_session=False,  # the command stays in the terminal's foreground
+    )
+    command: list[str] = options.command
+    payload = Native(exec=command[0], argv=tuple(command[1:]), envp=tuple(os.environ.items()))
+    return Card(label=f"run-{os.getpid()}", payload=payload, soma=soma)
+
+
+def main_run(argv: list[str]) -> int:
+    """Run the command and return the exit status. Raises ArjeError for a bad card."""
+    card = card_of(parser().parse_args(argv))
+    native.prctl_subreaper()
+    base = cgroup.find_base("arje-run")
+    incarnator = Incarnator(CapabilitySet.detect(base), base)
+    try:
+        outcome = incarnator.incarnate(card, StdioFds(0, 1, 2))
+    except IncarnationRefused as error:
+        print(f"arje: {error}", file=sys.stderr)
+        return REFUSED
+    except SetupFailed as error:
+        print(f"arje: {error}", file=sys.stderr)
+        return NOT_FOUND if error.step is Step.EXEC and error.errno == 2 else BROKEN
+    for loss in outcome.incarnation.degradations:
+        print(f"arje: degraded: {loss}" + (f" (remedy: {loss.remedy})" if loss.remedy else ""), file=sys.stderr)
+    return _wait(outcome).shell_status
+
+
+def _wait(outcome: Outcome) -> Exit:
+    """Pass signals on until the command has ended, and leave nothing of it behind."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda number, _: outcome.signal_main(number))
+    info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
+    assert info is not None
+    ended = outcome.exit_of(Exit.from_wait(info.si_code, info.si_status))
+    outcome.kill_tree()
+    outcome.close()
+    return ended

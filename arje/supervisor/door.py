@@ -1,0 +1,243 @@
+"""What may be asked of the manager: the whole surface that the control socket shows. Plain data in and out.
+
+Verbs wait until the service is at rest again and answer a result per service: done, failed, refused (isolation),
+dependents (others run on it), already, not-running.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import arje
+from arje.card.schema import card_schema
+from arje.errors import NoSuchService
+from arje.incarnation import as_json
+from arje.service.record import FailureReason, Service
+from arje.service.state import WITH_PROCESS, State
+from arje.supervisor import snapshot
+from arje.supervisor.cards import CardPlan, make_plan
+from arje.supervisor.supervisor import Supervisor
+
+
+class Door:
+    """One manager, as its clients see it."""
+
+    def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
+        self._supervisor = supervisor
+        self._directories = directories
+        self._runtime_dir = runtime_dir
+        self._mode = mode
+        self._began = time.monotonic()
+        self._changing = trio.Lock()
+        self.changed_on_disk = False
+
+    # -- look ----------------------------------------------------------------------------------------------------------
+
+    def manager(self) -> dict[str, Any]:
+        """Return facts of the manager itself; uptime in seconds."""
+        table = self._supervisor.table
+        return {
+            "version": arje.__version__,
+            "pid": os.getpid(),
+            "mode": self._mode,
+            "state": "stopping" if self._supervisor.stopping else "running",
+            "uptime": time.monotonic() - self._began,
+            "runtime_dir": str(self._runtime_dir),
+            "cards": [str(directory) for directory in self._directories],
+            "orphans_reaped": self._supervisor.reaper.orphans,
+            "degraded": sum(bool(service.degradations) for service in table),
+            "counts": dict(Counter(service.state.value for service in table)),
+            "changed_on_disk": self.changed_on_disk,
+        }
+
+    def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]:
+        """Return the services of these labels and patterns; all for none. Raises NoSuchService."""
+        show = snapshot.full if full else snapshot.brief
+        return [show(self._supervisor, service) for service in self._named(labels)]
+
+    def _named(self, labels: list[str]) -> list[Service]:
+        table = self._supervisor.table
+        found: dict[str, Service] = {}
+        for label in labels or ["*"]:
+            if any(mark in label for mark in "*?[") or label == "all":
+                pattern = "*" if label == "all" else label
+                matching = {s.label: s for s in table if fnmatch.fnmatchcase(s.label, pattern)}
+                if not matching and labels:
+                    raise NoSuchService(label)
+                found |= matching
+            else:
+                found[label] = table.get(label)
+        return list(found.values())
+
+    def why(self, label: str) -> list[dict[str, Any]]:
+        """Return the causal chain of a service's state, nearest cause first, across services. Raises NoSuchService."""
+        table, chain, seen = self._supervisor.table, [], set()
+        waiting = [label]
+        while waiting:
+            service = table.get(waiting.pop(0))
+            if service.label in seen:
+                continue
+            seen.add(service.label)
+            why = service.cause
+            chain.append(
+                {
+                    "label": service.label,
+                    "state": service.state.value,
+                    "who": why.who,
+                    "detail": why.detail,
+                    "wall": why.wall,
+                }
+            )
+            if why.who in table:
+                waiting.append(why.who)
+            if service.state is State.WAITING:
+                for name in self._supervisor.waits_for(service.label):
+                    waiting += self._supervisor.graph.resolve(name, service.label)
+        return chain
+
+    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]:
+        """Return the last lines of services, in the order of time. Raises NoSuchService."""
+        found = [line for s in self._named(labels) for line in list(self._supervisor.logs.of(s.label).lines)[-lines:]]
+        return [line.as_dict() for line in sorted(found, key=lambda line: line.wall)]
+
+    async def follow(self, labels: list[str]) -> AsyncIterator[dict[str, Any]]:
+        """Yield every line of these services from now on. Raises NoSuchService at once."""
+        chosen = {service.label for service in self._named(labels)} if labels else None
+        async with self._supervisor.logs.follow() as channel:
+            async for line in channel:
+                if chosen is None or line.label in chosen:
+                    yield line.as_dict()
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """Return what this machine can isolate, and how to mend what it cannot."""
+        return [as_json(found) for found in self._supervisor.incarnator.capabilities.features.values()]
+
+    def forecast(self, label: str) -> dict[str, Any]:
+        """Return what a start of a service would do here. Raises NoSuchService."""
+        forecast = self._supervisor.incarnator.dry_run(self._supervisor.table.get(label).card)
+        plain: dict[str, Any] = as_json(forecast)
+        return plain | {"label": label}
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a card."""
+        return card_schema()
+
+    # -- run -----------------------------------------------------------------------------------------------------------
+
+    async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]:
+        """Start services and what they need. Raises NoSuchService before anything has changed."""
+        chosen = self._named(labels)
+        already = {s.label for s in chosen if s.is_up and s.state is not State.DONE}
+        for service in chosen:
+            if service.label not in already:
+                self._supervisor.want(service.label, who)
+        return [
+            self._result(await self._supervisor.settled(s.label), "already" if s.label in already else None)
+            for s in chosen
+        ]
+
+    async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]:
+        """Stop services; refused for one that running services require, unless forced: then those stop first."""
+        results = []
+        for service in self._named(labels):
+            if service.state in (State.STOPPED, State.DONE, State.FAILED):
+                results.append(self._result(service, "not-running"))
+                continue
+            needed = [label for label in self._dependents(service.label) if label != service.label]
+            if needed and not force:
+                results.append(self._result(service, "dependents") | {"detail": ", ".join(needed)})
+                continue
+            for label in [*needed, service.label]:
+                self._supervisor.unwant(label, who)
+                await self._supervisor.at_rest(label)
+            results.append(self._result(self._supervisor.table.get(service.label), "done"))
+        return results
+
+    def _dependents(self, label: str) -> list[str]:
+        """The running services that would lose what they require, in the order in which they stop."""
+        graph, table = self._supervisor.graph, self._supervisor.table
+        affected = graph.stopped_with([label], lambda other: other != label and table.get(other).is_up)
+        return [other for other in affected if table.get(other).state in WITH_PROCESS]
+
+    async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]:
+        """Stop and start services; what depends on them keeps running. Raises NoSuchService."""
+        chosen = self._named(labels)
+        for service in chosen:
+            self._supervisor.again(service.label, who)
+        results = []
+        for service in chosen:
+            await self._supervisor.at_rest(service.label) if service.state in WITH_PROCESS else None
+            results.append(self._result(await self._settled_again(service.label)))
+        return results
+
+    async def _settled_again(self, label: str) -> Service:
+        """Wait over the short rest between the stop and the start of a restart."""
+        while (service := await self._supervisor.settled(label)).state is State.STOPPED and service.wanted:
+            await trio.lowlevel.checkpoint()
+        return service
+
+    @staticmethod
+    def _result(service: Service, result: str | None = None) -> dict[str, Any]:
+        refused = service.failure is not None and service.failure.reason is FailureReason.ISOLATION_REFUSED
+        good = service.is_up or service.state is State.DONE
+        verdict = "refused" if refused else "done" if good else "failed"
+        return {
+            "label": service.label,
+            "result": result or verdict,
+            "state": service.state.value,
+            "detail": "" if good else (service.failure.detail if service.failure else str(service.cause)),
+            "degraded": len(service.degradations),
+        }
+
+    # -- configure -----------------------------------------------------------------------------------------------------
+
+    def plan(self) -> dict[str, Any]:
+        """Return what the cards on disk would change. Nothing is changed."""
+        return _plain(make_plan(self._directories, self._supervisor.table))
+
+    async def apply(self, token: str, who: str) -> dict[str, Any]:
+        """Make the cards on disk the ones in force: all, or with a problem among them none.
+
+        ``token`` is that of the plan that was looked at, or empty; ``stale`` in the answer says that the disk has moved on.
+        """
+        async with self._changing:
+            plan = make_plan(self._directories, self._supervisor.table)
+            stale = bool(token) and token != plan.token
+            if plan.problems or stale:
+                return _plain(plan) | {"applied": False, "stale": stale, "results": []}
+            results = await self._take(plan, who)
+            self.changed_on_disk = False
+            return _plain(plan) | {"applied": True, "stale": False, "results": results}
+
+    async def _take(self, plan: CardPlan, who: str) -> list[dict[str, Any]]:
+        supervisor = self._supervisor
+        going = [change.label for change in plan.changes if change.change == "remove"]
+        for label in supervisor.graph.stop_order(going):
+            supervisor.unwant(label, who)
+            await supervisor.at_rest(label)
+        supervisor.set_cards(list(plan.cards), who)
+        touched = []
+        for change in plan.changes:
+            if change.feels == "starts":
+                supervisor.want(change.label, who)
+                touched.append(change.label)
+            elif change.feels == "restarts":
+                supervisor.again(change.label, who)
+                touched.append(change.label)
+        return [self._result(await self._settled_again(label)) for label in touched]
+
+
+def _plain(plan: CardPlan) -> dict[str, Any]:
+    return {
+        "token": plan.token,
+        "changes": [as_json(change) for change in plan.changes],
+        "problems": [as_json(problem) for problem in plan.problems],
+    }
