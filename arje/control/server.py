@@ -105,6 +105,7 @@ class Connection:
 
     async def _answer(self, request: dict[str, Any]) -> None:
         more, oneway = request.get("more") is True, request.get("oneway") is True
+        reply: dict[str, Any]
         try:
             reply = {"parameters": await self._call(request, more)}
         except VarlinkError as error:

@@ -72,7 +72,7 @@ def card_of(options: argparse.Namespace) -> Card:
         soma,
         run_as=asked.run_as or soma.run_as,
         hostname=options.hostname or soma.hostname,
-        chdir=options.chdir or soma.chdir or os.getcwd(),
+        chdir=options.chdir or soma.chdir or str(Path.cwd()),
         no_new_privs=options.no_new_privs or soma.no_new_privs,
         strict_caps=options.strict or soma.strict_caps,
         new_session=False,  # the command stays in the terminal's foreground
