@@ -150,7 +150,11 @@ class Connection:
         if not more:
             raise VarlinkError("org.varlink.service.ExpectedMore")
         self._door.services(call.labels(), full=False)  # an unknown label is an answer now, not silence
-        async with contextlib.aclosing(self._door.follow(call.labels())) as lines:  # type: ignore[type-var]
+        for parameter in call.parameters:
+            if parameter not in ("labels", "lines"):
+                raise InvalidParameter(parameter)
+        follow = self._door.follow(call.labels(), call.number("lines", 0))
+        async with contextlib.aclosing(follow) as lines:  # type: ignore[type-var]
             async for line in lines:
                 await self._send({"parameters": {"line": line}, "continues": True})
         return {}

@@ -19,6 +19,7 @@ import trio
 
 LONGEST: Final = 16 * 1024  # bytes of one line
 KEPT: Final = 500  # lines per service in memory
+_LAST_WORDS: Final = 32  # reads of 64 KiB: twice what a pipe holds, should a survivor go on writing
 ROTATE: Final = 4 * 2**20  # bytes; one older file is kept
 
 
@@ -50,6 +51,7 @@ class ServiceLog:
         self._file = -1
         self._size = 0
         self._pipes: dict[str, tuple[int, int]] = {}
+        self._rest: dict[str, bytes] = {}
 
     def descriptor(self, stream: str, nursery: trio.Nursery) -> int:
         """Return the writing end of a stream's pipe; it is made, and its reader started, at the first call."""
@@ -61,34 +63,34 @@ class ServiceLog:
         return self._pipes[stream][1]
 
     async def _read(self, stream: str, fd: int) -> None:
-        rest = b""
         while True:
             await trio.lowlevel.wait_readable(fd)
-            rest = self._take(stream, fd, rest)
+            self._take(stream, fd)
             await trio.lowlevel.checkpoint()  # one talkative service does not starve the others
 
-    def _take(self, stream: str, fd: int, rest: bytes) -> bytes:
+    def _take(self, stream: str, fd: int) -> bool:
+        """Read once. Returns False when the pipe is empty."""
         try:
             data = os.read(fd, 65536)
         except BlockingIOError:
-            return rest
-        *lines, rest = (rest + data).split(b"\n")
+            return False
+        *lines, rest = (self._rest.get(stream, b"") + data).split(b"\n")
         for line in lines:
-            self.add(stream, line)
+            for start in range(0, len(line) or 1, LONGEST):
+                self.add(stream, line[start : start + LONGEST])
         while len(rest) > LONGEST:
             self.add(stream, rest[:LONGEST])
             rest = rest[LONGEST:]
-        return rest
+        self._rest[stream] = rest
+        return True
 
     def drain(self) -> None:
         """Take what lies in the pipes now: the last words of a service that has just ended."""
         for stream, (read, _) in self._pipes.items():
-            rest = b"\0"
-            before = None
-            while rest != before:
-                before = rest
-                rest = self._take(stream, read, b"" if rest == b"\0" else rest)
-            if rest not in (b"", b"\0"):
+            for _ in range(_LAST_WORDS):
+                if not self._take(stream, read):
+                    break
+            if rest := self._rest.pop(stream, b""):
                 self.add(stream, rest)
 
     def add(self, stream: str, data: bytes) -> None:

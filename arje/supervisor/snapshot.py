@@ -26,6 +26,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "cause": {"who": service.cause.who, "detail": service.cause.detail, "wall": service.cause.wall},
         "since_s": time.monotonic() - service.since,
         "since_wall": service.cause.wall,
+        "up": service.is_up,
         "ready": service.ready,
         "restarts": service.restarts,
         "wanted": service.wanted,

@@ -1,0 +1,1 @@
+"""The command ``arjectl``: talks to the control socket. Standard library only, so that it starts fast anywhere."""

@@ -1,0 +1,220 @@
+"""The verbs of arjectl: what each asks the manager, and the exit code that its answer means."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import arje
+from arje.ctl import render
+from arje.ctl.client import Client, Unreachable
+from arje.ctl.exitcodes import Action, Query
+from arje.ctl.words import Paper
+
+Run = Callable[[Client, argparse.Namespace, Paper], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb: how it runs, what it is for, its operands (``?`` one or none, ``*`` any, ``+`` some), names hands know."""
+
+    run: Run
+    help: str
+    operands: str = ""
+    operand: str = "SERVICE"
+    aliases: tuple[str, ...] = ()
+    query: bool = True
+    needs_manager: bool = True
+
+
+def _json(paper: Paper, value: Any) -> None:
+    paper.line(json.dumps(value, ensure_ascii=True))
+
+
+def _status(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    services = client.call("List", labels=args.labels, full=bool(args.labels))["services"]
+    manager = client.call("GetManager")["manager"]
+    if args.json:
+        _json(paper, {"manager": manager, "services": services})
+    elif args.labels:
+        for number, service in enumerate(services):
+            if number:
+                paper.line()
+            render.detail(paper, service)
+    else:
+        render.table(paper, manager, services)
+        if any(service["isolation"]["degradations"] for service in services):
+            paper.line()
+            render.degradations(paper, services)
+    if not args.labels or all(service["up"] for service in services):
+        return Query.TRUE
+    return Query.NOT_RUNNING
+
+
+def _list(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    services = client.call("List", labels=args.labels, full=False)["services"]
+    if args.json:
+        _json(paper, services)
+    else:
+        width = max((len(service["label"]) for service in services), default=0)
+        for service in services:
+            state = paper.state(service["state"])
+            paper.line(f"{paper.mark(service['state'])}{service['label']:<{width}}  {state}")
+    return Query.TRUE
+
+
+def _show(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    services = client.call("List", labels=args.labels, full=True)["services"]
+    if args.json:
+        _json(paper, services)
+        return Query.TRUE
+    for number, service in enumerate(services):
+        if number:
+            paper.line()
+        for name, value in service.items():
+            paper.line(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+    return Query.TRUE
+
+
+def _why(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    chain = client.call("Why", label=args.labels[0])["chain"]
+    _json(paper, chain) if args.json else render.why(paper, chain)
+    return Query.TRUE
+
+
+def _degradations(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    services = client.call("List", labels=args.labels, full=False)["services"]
+    if args.json:
+        _json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
+    elif any(service["isolation"]["degradations"] for service in services):
+        render.degradations(paper, services)
+    else:
+        paper.line("Everything that was asked for is granted.")
+    return Query.TRUE
+
+
+def _doctor(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    features = client.call("Doctor")["features"]
+    _json(paper, features) if args.json else render.doctor(paper, features)
+    return Query.TRUE
+
+
+def _logs(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    def show(line: dict[str, Any]) -> None:
+        _json(paper, line) if args.json else render.log_line(paper, line)
+
+    if not args.follow:
+        for line in client.call("Logs", labels=args.labels, lines=args.lines)["lines"]:
+            show(line)
+        return Query.TRUE
+    # The server subscribes before it reads back what there is: no line falls between the two.
+    for reply in client.follow("Follow", labels=args.labels, lines=args.lines):
+        show(reply["line"])
+        paper.flush()
+    return Query.TRUE
+
+
+def _schema(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    paper.line(json.dumps(client.call("Schema")["schema"], indent=None if args.json else 2))
+    return Query.TRUE
+
+
+def _ping(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    answer = client.call("Ping")
+    _json(paper, answer) if args.json else paper.line(f"arje {answer['version']}, pid {answer['pid']}")
+    return Query.TRUE
+
+
+def _version(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    paper.line(json.dumps({"version": arje.__version__}) if args.json else f"arjectl {arje.__version__}")
+    return Query.TRUE
+
+
+def _start(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    return _results(client.call("Start", labels=args.labels), args, paper)
+
+
+def _stop(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    return _results(client.call("Stop", labels=args.labels, force=args.force), args, paper)
+
+
+def _restart(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    return _results(client.call("Restart", labels=args.labels), args, paper)
+
+
+def _results(answer: dict[str, Any], args: argparse.Namespace, paper: Paper) -> int:
+    results = answer["results"]
+    if args.json:
+        _json(paper, results)
+    else:
+        for found in results:
+            render.result(paper, found)
+    return _verdict(results, strict=args.strict)
+
+
+def _verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
+    """The code of the worst result: a refusal says more than a failure."""
+    codes = {"refused": Action.ISOLATION_REFUSED, "dependents": Action.DEPENDENTS, "failed": Action.FAILED}
+    found = {codes[result["result"]] for result in results if result["result"] in codes}
+    for code in (Action.ISOLATION_REFUSED, Action.DEPENDENTS, Action.FAILED):
+        if code in found:
+            return code
+    if strict and any(result["degraded"] for result in results):
+        return Action.DEGRADED
+    return Action.DONE
+
+
+def _plan(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    found = client.call("Plan")["plan"]
+    if args.json:
+        _json(paper, found)
+    else:
+        render.plan(paper, found)
+        if found["changes"] and not found["problems"]:
+            paper.line(f"Take it with: arjectl apply {found['token']}")
+    return Action.CARD_INVALID if found["problems"] else Action.DONE
+
+
+def _apply(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    found = client.call("Apply", token=args.labels[0] if args.labels else "")["plan"]
+    if args.json:
+        _json(paper, found)
+    else:
+        render.plan(paper, found)
+        for each in found["results"]:
+            render.result(paper, each)
+        if found["stale"]:
+            paper.line("Nothing was changed: the cards have changed since that plan. Look again: arjectl plan")
+        elif found["problems"]:
+            paper.line("Nothing was changed: the cards in force stay. Mend the cards, then: arjectl apply")
+    if found["stale"]:
+        return Action.PLAN_CHANGED
+    if found["problems"]:
+        return Action.CARD_INVALID
+    return _verdict(found["results"], strict=args.strict)
+
+
+VERBS: Final[dict[str, Verb]] = {
+    "status": Verb(_status, "the table of services, or one in detail", "*"),
+    "list": Verb(_list, "labels and states", "*", aliases=("ls", "list-units")),
+    "show": Verb(_show, "every field of services", "*"),
+    "why": Verb(_why, "the causal chain of a service's state", "1"),
+    "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
+    "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
+    "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
+    "start": Verb(_start, "start services and what they need", "+", query=False),
+    "stop": Verb(_stop, "stop services", "+", query=False),
+    "restart": Verb(_restart, "stop and start services", "+", query=False),
+    "plan": Verb(_plan, "what the cards on disk would change", aliases=("diff",), query=False),
+    "apply": Verb(
+        _apply, "take the cards on disk, all or none", "?", "TOKEN", ("daemon-reload", "update"), query=False
+    ),
+    "schema": Verb(_schema, "the JSON schema of a card"),
+    "ping": Verb(_ping, "whether a manager answers"),
+    "version": Verb(_version, "arjectl's own version", needs_manager=False),
+}
+
+__all__ = ["VERBS", "Unreachable", "Verb"]
