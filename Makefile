@@ -15,6 +15,9 @@ $(STAMP): pyproject.toml setup.py tools/packages $(NATIVE)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' setuptools
 	@touch $@
 
+run: $(STAMP)
+	@tools/run-examples
+
 test: $(STAMP)
 	@$(VENV)/bin/python -m pytest
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from arje.card.card import Card
 from arje.card.loader import SUFFIXES, Loaded, load_files
 from arje.errors import CardProblem
 
@@ -23,11 +24,15 @@ def check(paths: Sequence[Path]) -> Loaded:
     return load_files(files_of(paths))
 
 
-def main_check(paths: Sequence[str]) -> int:
-    """Print every problem and a closing line; return 0 when there is none, else 1."""
+def main_check(paths: Sequence[str], edges: Callable[[tuple[Card, ...]], Iterable[CardProblem]] | None = None) -> int:
+    """Print every problem and a closing line; return 0 when there is none, else 1.
+
+    ``edges`` judges what the cards say about each other, which is the business of a higher floor.
+    """
     loaded = check([Path(path) for path in paths])
-    problems: tuple[CardProblem, ...] = loaded.problems
+    problems = (*loaded.problems, *(edges(loaded.cards) if edges else ()))
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{len(loaded.cards)} cards are good, {len(problems)} problems")
+    good, bad = len(loaded.cards), len(problems)
+    print(f"{good} card{'s' * (good != 1)} read, {bad} problem{'s' * (bad != 1)}")
     return 1 if problems else 0

@@ -140,6 +140,8 @@ def card(raw: dict[str, Any]) -> dict[str, Any]:
         if isinstance(rate := kept.get("rate_limit"), dict) and "interval" in rate:
             kept["rate_limit"] = rate | {"interval": duration(rate["interval"], "supervision.rate_limit.interval")}
         raw["supervision"] = kept
+    if raw.get("payload") in ("virtual", "Virtual"):
+        del raw["payload"]  # the default
     if "payload" in raw:
         raw["payload"] = _payload(_table(raw["payload"], "payload"))
     return raw

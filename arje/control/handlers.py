@@ -15,6 +15,7 @@ class Door(Protocol):
     def why(self, label: str) -> list[dict[str, Any]]: ...
     def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
     def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
+    async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def doctor(self) -> list[dict[str, Any]]: ...
     def forecast(self, label: str) -> dict[str, Any]: ...
     def schema(self) -> dict[str, Any]: ...
@@ -101,6 +102,10 @@ async def _logs(door: Door, call: Call) -> dict[str, Any]:
     return {"lines": door.logs(call.labels(), call.number("lines", 100))}
 
 
+async def _wait(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.wait(call.labels())}
+
+
 async def _doctor(door: Door, call: Call) -> dict[str, Any]:
     return {"features": door.doctor()}
 
@@ -140,6 +145,7 @@ METHODS: Final[dict[str, Method]] = {
     "List": Method(_list, ("labels", "full")),
     "Why": Method(_why, ("label",)),
     "Logs": Method(_logs, ("labels", "lines")),
+    "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label",)),
     "Start": Method(_start, ("labels",), True),

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from pathlib import Path
@@ -18,12 +19,14 @@ from typing import Any, Final
 import trio
 
 import arje
+from arje import log
 from arje.control.handlers import METHODS, Call, Door, InvalidParameter
 from arje.errors import NoSuchService, OrderingError
 
+LOG = log.logger()
 INTERFACE: Final = "io.arje.Manager"
 LARGEST: Final = 1024 * 1024  # bytes of one request
-_CONNECTIONS: Final = 256
+_CONNECTIONS: Final = 64  # of one uid: nobody locks the others out
 _PATIENCE: Final = 30.0  # seconds for a client to take an answer
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -48,10 +51,10 @@ async def serve(path: Path, door: Door, *, task_status: trio.TaskStatus[None]) -
         path.chmod(0o666 if os.geteuid() == 0 else 0o600)
         sock.listen(128)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        limit = trio.CapacityLimiter(_CONNECTIONS)
+        open_of: Counter[int] = Counter()
 
         async def handle(stream: trio.SocketStream) -> None:
-            await Connection(stream, door).run(limit)
+            await Connection(stream, door).run(open_of)
 
         task_status.started()
         await trio.serve_listeners(handle, [listener])
@@ -70,17 +73,23 @@ class Connection:
         raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self._pid, self._uid, _ = struct.unpack("iII", raw)
 
-    async def run(self, limit: trio.CapacityLimiter) -> None:
-        """Answer requests until the client leaves. A failure of the connection or of a handler ends only this."""
+    async def run(self, open_of: Counter[int]) -> None:
+        """Answer requests until the client leaves. A failure of the connection or of a handler ends only this.
+
+        ``open_of`` counts the connections of each uid.
+        """
         async with self._stream:
-            with contextlib.suppress(
-                trio.BrokenResourceError, trio.ClosedResourceError, trio.WouldBlock, trio.TooSlowError
-            ):
-                limit.acquire_on_behalf_of_nowait(self)
-                try:
-                    await self._requests()
-                finally:
-                    limit.release_on_behalf_of(self)
+            if open_of[self._uid] >= _CONNECTIONS:
+                return
+            open_of[self._uid] += 1
+            try:
+                await self._requests()
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                pass  # the client is gone, or does not read
+            except Exception:
+                LOG.exception("a request failed", uid=self._uid, pid=self._pid)
+            finally:
+                open_of[self._uid] -= 1
 
     async def _requests(self) -> None:
         buffer = b""
@@ -154,10 +163,18 @@ class Connection:
             if parameter not in ("labels", "lines"):
                 raise InvalidParameter(parameter)
         follow = self._door.follow(call.labels(), call.number("lines", 0))
-        async with contextlib.aclosing(follow) as lines:  # type: ignore[type-var]
+        async with contextlib.aclosing(follow) as lines, trio.open_nursery() as nursery:  # type: ignore[type-var]
+            nursery.start_soon(self._watch, nursery.cancel_scope)
             async for line in lines:
                 await self._send({"parameters": {"line": line}, "continues": True})
+            nursery.cancel_scope.cancel()
         return {}
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        """End a stream when its client hangs up, or says anything more."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._stream.receive_some(1)
+        scope.cancel()
 
     def _introspect(self, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
         if name == "GetInfo":

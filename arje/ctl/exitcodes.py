@@ -1,4 +1,4 @@
-"""The exit codes of arjectl: those of the LSB's init scripts, as systemctl and supervisorctl have them, and ours from 150."""
+"""The exit codes of arjectl: the LSB's, as systemctl and supervisorctl have them, and ours from 150."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any, Final
 
 from arje import paths
 from arje.ctl.client import CallError, Client, TimedOut, Unreachable
@@ -50,7 +51,7 @@ def _lines(text: str) -> int:
     return number
 
 
-_DEFAULTS = {
+_DEFAULTS: Final[dict[str, Any]] = {
     "user": False,
     "system": False,
     "socket": None,

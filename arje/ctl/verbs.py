@@ -145,6 +145,10 @@ def _restart(client: Client, args: argparse.Namespace, paper: Paper) -> int:
     return _results(client.call("Restart", labels=args.labels), args, paper)
 
 
+def _wait(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+    return _results(client.call("Wait", labels=args.labels), args, paper)
+
+
 def _results(answer: dict[str, Any], args: argparse.Namespace, paper: Paper) -> int:
     results = answer["results"]
     if args.json:
@@ -208,6 +212,7 @@ VERBS: Final[dict[str, Verb]] = {
     "start": Verb(_start, "start services and what they need", "+", query=False),
     "stop": Verb(_stop, "stop services", "+", query=False),
     "restart": Verb(_restart, "stop and start services", "+", query=False),
+    "wait": Verb(_wait, "wait until services have settled", "*", query=False),
     "plan": Verb(_plan, "what the cards on disk would change", aliases=("diff",), query=False),
     "apply": Verb(
         _apply, "take the cards on disk, all or none", "?", "TOKEN", ("daemon-reload", "update"), query=False

@@ -68,7 +68,7 @@ def because(loss: dict[str, Any]) -> str:
 
 
 class Paper:
-    """Where output goes: a terminal gets glyphs and colours (unless NO_COLOR, no-color.org), anything else plain columns."""
+    """Where output goes: a terminal gets glyphs and colours (unless NO_COLOR is set), anything else plain columns."""
 
     def __init__(self, out: TextIO, *, plain: bool = False) -> None:
         self._out = out

@@ -149,3 +149,23 @@ def _why_not_executable(path: str) -> str:
         if not Path(interpreter).exists():
             return f"its interpreter {interpreter!r} is missing"
     return ""
+
+
+def make_directories(blueprint: Blueprint, runtime_dir: str) -> None:
+    """Make what an overlay needs below the runtime directory; elsewhere a missing directory is the card's mistake.
+
+    Raises SetupFailed.
+    """
+    overlay = blueprint.soma.overlay
+    if overlay is None or not runtime_dir or "overlay" not in blueprint.has:
+        return
+    for name in ("upper", "work", "merged"):
+        path = Path(getattr(overlay, name))
+        if not path.is_relative_to(runtime_dir) or ".." in path.parts:
+            continue
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            card, field = blueprint.card, f"soma.overlay.{name}"
+            line = card.source.line_of(field)
+            raise SetupFailed(card.label, Step.PREPARE, error.errno or 0, field, str(path), line=line) from error

@@ -80,6 +80,7 @@ def make(
         raise SetupFailed(card.label, Step.PLAN, 0, "payload", "a virtual card has no process")
     soma = _expand(card.soma, variables or {})
     refuse_nonsense(card, soma)
+    soma = _user_first(soma, capabilities)
     wishes = tuple(wishes_of(soma))
     who = _identity(card, soma)
     lost = foresee(wishes, soma, capabilities, (*losses, *foresee_identity(who, soma, capabilities)))
@@ -91,6 +92,8 @@ def make(
         kinds = tuple(kind for kind in kinds if kind != "user")
     if cgroup_late:
         kinds = tuple(kind for kind in kinds if kind != "cgroup")
+    if "run_as" not in have:
+        who = None
     uid_map, gid_map = _maps(soma, who) if "user" in have else ((), ())
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
     _place(setup, soma, have, who, late_user=late_user, cgroup_late=cgroup_late, maps=(uid_map, gid_map))
@@ -105,6 +108,20 @@ def make(
         uid_map=uid_map,
         gid_map=gid_map,
         late_user=late_user,
+    )
+
+
+def _user_first(soma: Soma, capabilities: CapabilitySet) -> Soma:
+    """Add the user namespace in which alone an ordinary user may have what the card asks for; its ids stay the user's."""
+    if soma.namespaces.user or not capabilities["user"].available:
+        return soma
+    if not any(capabilities[wish.feature].needs_user for wish in wishes_of(soma)):
+        return soma
+    return replace(
+        soma,
+        namespaces=replace(soma.namespaces, user=True),
+        uid_map=(IdMap(inside=os.geteuid(), outside=os.geteuid()),),
+        gid_map=(IdMap(inside=os.getegid(), outside=os.getegid()),),
     )
 
 
@@ -192,9 +209,7 @@ def _place(
         setup.with_late_user_namespace()
     if user:
         _place_inside(setup, soma, who, maps, late_user=late_user)
-    elif (who and "run_as" in have and (who.uid, who.gid) != (os.geteuid(), os.getegid())) or (
-        who and "run_as" in have and os.geteuid() == 0
-    ):
+    elif who and ((who.uid, who.gid) != (os.geteuid(), os.getegid()) or os.geteuid() == 0):
         setup.with_identity(who.uid, who.gid, who.groups, "soma.run_as")
     if soma.parent_death_signal:
         setup.with_parent_death_signal(signal_number(soma.parent_death_signal))

@@ -75,6 +75,10 @@ class Incarnator:
         refusal = str(IncarnationRefused(card.label, refused)) if refused else ""
         return Forecast(tuple(blueprint.describe()), blueprint.losses, refusal)
 
+    def requests(self, card: Card) -> int:
+        """Return how many things a card asks for. Raises SetupFailed when it cannot be planned at all."""
+        return len(self._plan(card)[0].wishes)
+
     def incarnate(self, card: Card, stdio: StdioFds) -> Outcome:
         """Begin and wait until exec is confirmed. Raises what :meth:`Pending.finish` raises."""
         pending = self.begin(card, stdio)
@@ -91,6 +95,7 @@ class Incarnator:
         refused = refusals(card.soma, blueprint.losses)
         if refused:
             raise IncarnationRefused(card.label, refused)
+        configure.make_directories(blueprint, self._variables.get("RUNTIME_DIR", ""))
         group, losses = self._make_cgroup(blueprint)
         try:
             blueprint, child, late = self._clone(blueprint, encoded, stdio, group)

@@ -171,7 +171,8 @@ def foresee(
 
 def foresee_identity(who: identity.Identity | None, soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
     """Foresee that an ordinary user cannot become another one."""
-    if who is None or capabilities.privileged or soma.namespaces.user or who.uid == os.geteuid():
+    mapped = any(line.inside == who.uid and line.outside != os.geteuid() for line in soma.uid_map) if who else False
+    if who is None or capabilities.privileged or mapped or who.uid == os.geteuid():
         return ()
     detail = f"user {os.geteuid()} may not become user {who.uid}"
     no = Availability("run_as", False, False, Cause.NO_CAPABILITY, 1, "setresuid", detail, "run the manager as root")

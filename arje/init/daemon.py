@@ -34,11 +34,13 @@ _CARD_EVENTS: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decided. ``cards``: directories, the later overriding the earlier."""
+    """What the command line decided. ``cards``: directories, the later overriding the earlier. ``ready_fd`` gets a
+    newline, and is closed, when the socket serves and the enabled services are on their way."""
 
     runtime_dir: Path
     cards: tuple[Path, ...]
     user: bool
+    ready_fd: int | None = None
 
 
 @contextlib.contextmanager
@@ -72,10 +74,10 @@ def run(options: Options) -> int:
         try:
             trio.run(_main, options, Supervisor(incarnator, Reaper(), logs))
         finally:
-            logs.close()
             if base is not None:
                 with contextlib.suppress(OSError):
                     base.rmdir()
+            logs.close()
     return 0
 
 
@@ -89,6 +91,9 @@ async def _main(options: Options, supervisor: Supervisor) -> None:
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
         LOG.info("ready", socket=str(paths.socket_of(options.runtime_dir)), services=len(supervisor.table))
         _start_enabled(supervisor)
+        if options.ready_fd is not None:
+            os.write(options.ready_fd, b"\n")
+            os.close(options.ready_fd)
 
 
 def _load(options: Options, supervisor: Supervisor) -> None:

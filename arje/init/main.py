@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--user", action="store_true", help="be a user's own manager (the default for ordinary users)")
     made.add_argument("--cards", action="append", type=Path, metavar="DIR", help="read cards here; may be repeated")
     made.add_argument("--runtime-dir", type=Path, metavar="DIR", help="socket, lock and logs (default: by user)")
+    made.add_argument("--ready-fd", type=int, metavar="N", help="write a newline to this descriptor once it serves")
     return made
 
 
@@ -31,11 +32,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if words[:1] == ["check"]:
             from arje.card.check import main_check
+            from arje.service.order import Graph
 
             if not words[1:]:
                 print("arje: check what? Name files or directories", file=sys.stderr)
                 return 2
-            return main_check(words[1:])
+            return main_check(words[1:], lambda cards: Graph(cards).check())
         if words[:1] == ["run"]:
             from arje.init.run import main_run
 
@@ -57,4 +59,4 @@ def _manage(options: argparse.Namespace) -> int:
             if not directory.is_dir():
                 print(f"arje: --cards {directory}: there is no such directory", file=sys.stderr)
                 return 2
-    return run(Options(runtime.absolute(), tuple(card.absolute() for card in cards), user))
+    return run(Options(runtime.absolute(), tuple(card.absolute() for card in cards), user, options.ready_fd))

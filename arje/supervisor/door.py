@@ -105,13 +105,20 @@ class Door:
 
     def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]:
         """Return the last lines of services, in the order of time. Raises NoSuchService."""
-        found = [line for s in self._named(labels) for line in list(self._supervisor.logs.of(s.label).lines)[-lines:]]
+        kept = (self._supervisor.logs.of(service.label).lines for service in self._named(labels))
+        found = [line for ring in kept for line in list(ring)[max(0, len(ring) - lines) :]]
         return [line.as_dict() for line in sorted(found, key=lambda line: line.wall)]
 
-    async def follow(self, labels: list[str]) -> AsyncIterator[dict[str, Any]]:
-        """Yield every line of these services from now on. Raises NoSuchService at once."""
+    async def wait(self, labels: list[str]) -> list[dict[str, Any]]:
+        """Wait until services are not on their way any more, and return what became of them. Raises NoSuchService."""
+        return [self._result(await self._supervisor.settled(service.label)) for service in self._named(labels)]
+
+    async def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield the last lines of these services, then every new one; none falls between. Raises NoSuchService."""
         chosen = {service.label for service in self._named(labels)} if labels else None
         async with self._supervisor.logs.follow() as channel:
+            for known in self.logs(labels, lines) if lines else ():
+                yield known
             async for line in channel:
                 if chosen is None or line.label in chosen:
                     yield line.as_dict()

@@ -6,7 +6,6 @@ Any bytes are fine: what is not UTF-8 is shown with replacement characters, a li
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
@@ -121,12 +120,10 @@ class ServiceLog:
             self._file = -1
 
     def close(self) -> None:
-        """Close every descriptor."""
+        """Close every descriptor; the readers have ended with the nursery that they were given."""
         self._shut()
         for pair in self._pipes.values():
             for fd in pair:
-                with contextlib.suppress(OSError):
-                    trio.lowlevel.notify_closing(fd)
                 os.close(fd)
         self._pipes.clear()
 

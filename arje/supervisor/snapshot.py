@@ -35,7 +35,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "leader_pid": running.leader_pid if running else None,
         "setup_ms": running.setup_ms if running else None,
         "memory": int(memory) if memory else None,
-        "isolation": isolation(service),
+        "isolation": isolation(supervisor, service),
         "last_exit": str(service.last_exit) if service.last_exit else None,
         "failure": failure(service),
         "backoff_in_s": max(0.0, service.backoff_until - time.monotonic()) if service.backoff_until else None,
@@ -43,11 +43,14 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     }
 
 
-def isolation(service: Service) -> dict[str, Any]:
+def isolation(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     """Return what was requested and granted, by number and one by one."""
     lost = {loss.feature: loss for loss in service.degradations}
+    requested = len(service.grants)
+    if lost and not requested:  # refused: there was no incarnation to read anything back from
+        requested = supervisor.incarnator.requests(service.card)
     return {
-        "requested": len(service.grants) or len(lost),
+        "requested": requested,
         "granted": sum(grant.ok for grant in service.grants),
         "grants": as_json(service.grants),
         "degradations": [

@@ -81,7 +81,9 @@ class Supervisor:
     # -- wishes --------------------------------------------------------------------------------------------------------
 
     def want(self, label: str, who: str) -> None:
-        """Start a service and what it pulls in. Raises NoSuchService."""
+        """Start a service and what it pulls in; nothing once the manager is stopping. Raises NoSuchService."""
+        if self.stopping:
+            return
         for pulled in self.graph.closure([label]):
             service = self.table.get(pulled)
             if pulled != label and (service.is_up or service.is_coming):

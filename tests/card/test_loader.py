@@ -163,7 +163,7 @@ def test_check_prints_every_problem_and_says_so_with_its_status(
     shown = capsys.readouterr()
     assert "bad.toml:2: soma.namespace: no such field" in shown.err
     assert "missing.toml: cannot be read" in shown.err
-    assert "1 cards are good, 2 problems" in shown.out
+    assert "1 card read, 2 problems" in shown.out
 
 
 def test_the_schema_knows_the_fields_and_their_descriptions() -> None:

@@ -1,0 +1,195 @@
+"""A real manager in a process of its own, on cards that a test writes, and the hand of a client on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arje.ctl.client import Client
+
+ROOT = Path(__file__).parent.parent
+NOBODY = 65534
+
+
+def python_for_nobody() -> tuple[str, dict[str, str]] | None:
+    """Return an interpreter that an ordinary user may execute, and its environment; None when there is none here."""
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    debian = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    tries: list[tuple[str, dict[str, str]]] = [(sys.executable, {}), (debian, {"PYTHONPATH": f"{ROOT}:{site}"})]
+    for python, more in tries:
+        words = [
+            "setpriv",
+            f"--reuid={NOBODY}",
+            f"--regid={NOBODY}",
+            "--clear-groups",
+            python,
+            "-c",
+            "import arje.init.daemon",
+        ]
+        with contextlib.suppress(OSError):
+            if subprocess.run(words, env=os.environ | more, capture_output=True, check=False).returncode == 0:
+                return python, more
+    return None
+
+
+class Manager:
+    """One manager. ``ctl`` runs arjectl as a person does, ``call`` speaks Varlink directly."""
+
+    def __init__(self, directory: Path, *words: str, prefix: tuple[str, ...] = (), user: bool = False) -> None:
+        self.directory = directory
+        self.cards = directory / "cards"
+        self.runtime = directory / "run"
+        self.socket = self.runtime / "io.arje"
+        self.cards.mkdir(exist_ok=True)
+        python, more = sys.executable, {}
+        if user:
+            found = python_for_nobody()
+            if found is None:
+                pytest.skip("no interpreter that user nobody may execute")
+            python, more = found
+            prefix = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *prefix)
+        read, write = os.pipe()
+        self.log = (directory / "manager.log").open("wb+")
+        command = [
+            *prefix,
+            python,
+            "-m",
+            "arje",
+            "--user",
+            "--cards",
+            str(self.cards),
+            "--runtime-dir",
+            str(self.runtime),
+        ]
+        self.process = subprocess.Popen(
+            [*command, "--ready-fd", str(write), *words],
+            pass_fds=[write],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env=os.environ | {"HOME": str(directory)} | more,
+        )
+        os.close(write)
+        ready = os.read(read, 1)
+        os.close(read)
+        if not ready:
+            raise AssertionError(f"the manager did not start: {self.process.wait()}\n{self.said()}")
+        self.client = Client(self.socket)
+
+    def said(self) -> str:
+        """What the manager itself logged."""
+        return (self.directory / "manager.log").read_text(errors="replace")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        return self.client.call(method, **parameters)
+
+    def show(self, label: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("List", labels=[label], full=True)["services"][0]
+        return found
+
+    def settle(self, *labels: str) -> dict[str, Any]:
+        """Wait until nothing is on its way, and return the first service in full."""
+        self.call("Wait", labels=list(labels))
+        return self.show(labels[0]) if labels else {}
+
+    def lines(self, label: str) -> list[str]:
+        return [line["text"] for line in self.call("Logs", labels=[label], lines=1000)["lines"]]
+
+    def await_line(self, label: str, text: str) -> None:
+        """Follow the log of a service until it says something."""
+        client = Client(self.socket, 30)
+        for reply in client.follow("Follow", labels=[label], lines=1000):
+            if text in reply["line"]["text"]:
+                break
+        client.close()
+
+    def until(self, label: str, what: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Ask until a service looks so; the manager answers at its own speed."""
+        end = time.monotonic() + 30
+        while not what(found := self.show(label)):
+            assert time.monotonic() < end, f"it never became so: {found}\n{self.said()}"
+        return found
+
+    def ctl(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "arje.ctl", "--socket", str(self.socket), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, cwd=ROOT)
+
+    def json(self, *words: str) -> Any:
+        done = self.ctl("--json", *words)
+        return json.loads(done.stdout)
+
+    def write(self, label: str, text: str) -> None:
+        """Write a card whole, as editors do: under another name, then renamed."""
+        path = self.cards / f"{label}.toml"
+        path.with_suffix(".tmp").write_text(text)
+        path.with_suffix(".tmp").rename(path)
+
+    def stop(self) -> int:
+        """Tell it to stop and wait for its end."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self.log.close()
+        return code
+
+
+def left_over(manager: Manager) -> list[str]:
+    """What a manager has left behind: cgroups, mounts, processes."""
+    groups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"**/arje-{manager.process.pid}")]
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(manager.directory) in line]
+    return groups + mounts
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that ordinary users may enter and overlayfs can write to."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="arje-test.", dir=base))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def manage(place: Path) -> Iterator[Callable[..., Manager]]:
+    """Start a manager on cards (label → TOML). It must end well and leave nothing behind."""
+    started: list[Manager] = []
+
+    def start(cards: dict[str, str], *words: str, prefix: tuple[str, ...] = (), user: bool = False) -> Manager:
+        directory = place / str(len(started))
+        directory.mkdir()
+        (directory / "cards").mkdir()
+        for label, text in cards.items():
+            (directory / "cards" / f"{label}.toml").write_text(text)
+        if user and os.geteuid() == 0:
+            for path in (directory, directory / "cards"):
+                os.chown(path, NOBODY, NOBODY)
+        manager = Manager(directory, *words, prefix=prefix, user=user and os.geteuid() == 0)
+        started.append(manager)
+        return manager
+
+    yield start
+    for manager in started:
+        code = manager.stop()
+        assert code == 0, manager.said()
+        assert "Traceback" not in manager.said(), manager.said()
+        assert left_over(manager) == []
+
+
+def sh(script: str, soma: str = "", rest: str = "") -> str:
+    """Return a card that runs a shell script."""
+    words = json.dumps(["-c", script])
+    return f'{rest}\n[payload]\nexec = "/bin/sh"\nargv = {words}\n[soma]\n{soma}\n'
