@@ -86,7 +86,7 @@ class Manager:
         os.close(read)
         if not ready:
             raise AssertionError(f"the manager did not start: {self.process.wait()}\n{self.said()}")
-        self.client = Client(self.socket)
+        self.client = Client(self.socket, 60)
 
     def said(self) -> str:
         """What the manager itself logged."""

@@ -181,15 +181,8 @@ class Door:
             self._supervisor.again(service.label, who)
         results = []
         for service in chosen:
-            await self._supervisor.at_rest(service.label) if service.state in WITH_PROCESS else None
-            results.append(self._result(await self._settled_again(service.label)))
+            results.append(self._result(await self._supervisor.settled_again(service)))
         return results
-
-    async def _settled_again(self, label: str) -> Service:
-        """Wait over the short rest between the stop and the start of a restart."""
-        while (service := await self._supervisor.settled(label)).state is State.STOPPED and service.wanted:
-            await trio.lowlevel.checkpoint()
-        return service
 
     @staticmethod
     def _result(service: Service, result: str | None = None) -> dict[str, Any]:
@@ -233,13 +226,14 @@ class Door:
         supervisor.set_cards(list(plan.cards), who)
         touched = []
         for change in plan.changes:
+            if change.feels not in ("starts", "restarts"):
+                continue
+            touched.append(supervisor.table.get(change.label))
             if change.feels == "starts":
                 supervisor.want(change.label, who)
-                touched.append(change.label)
-            elif change.feels == "restarts":
+            else:
                 supervisor.again(change.label, who)
-                touched.append(change.label)
-        return [self._result(await self._settled_again(label)) for label in touched]
+        return [self._result(await supervisor.settled_again(before)) for before in touched]
 
 
 def _plain(plan: CardPlan) -> dict[str, Any]:

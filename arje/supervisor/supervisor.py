@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Supervisor:
         self._nursery: trio.Nursery | None = None
         self._bells: dict[str, trio.Event] = {}
         self._lives: set[str] = set()
+        self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.table.subscribe(self._changed)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -118,10 +120,17 @@ class Supervisor:
             await self._bell(label)
 
     async def at_rest(self, label: str) -> Service:
-        """Wait until a service has no process."""
-        while (service := self.table.get(label)).state in WITH_PROCESS:
+        """Wait until a service has no process, or has had none for a moment: a restart does not stay at rest."""
+        before = self._rests[label]
+        while self._rests[label] == before and self.table.get(label).state in WITH_PROCESS:
             await self._bell(label)
-        return service
+        return self.table.get(label)
+
+    async def settled_again(self, before: Service) -> Service:
+        """Wait until a service that is being restarted has settled in its next life. ``before``: its record until now."""
+        while before.incarnation and self.table.get(before.label).incarnation is before.incarnation:
+            await self._bell(before.label)
+        return await self.settled(before.label)
 
     def waits_for(self, label: str) -> tuple[str, ...]:
         """Return the names that a waiting service waits for."""
@@ -180,6 +189,8 @@ class Supervisor:
                 self._ring(service.label)
 
     def _changed(self, old: Service, new: Service) -> None:
+        if old.state in WITH_PROCESS and new.state not in WITH_PROCESS:
+            self._rests[new.label] += 1
         self._ring(new.label)
         if old.state is not new.state:
             LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
@@ -235,7 +246,9 @@ class Supervisor:
         else:
             await self._run_process(label, card)
         service = self.table.get(label)
-        if service.state is State.STOPPED and service.wanted:  # asked for again while it was stopping
+        if (
+            service.state is State.STOPPED and service.wanted and not self.stopping
+        ):  # asked for again while it was stopping
             self.table.fire(label, Event.WANTED, cause("supervisor", "restart"))
 
     async def _run_virtual(self, label: str, card: Card) -> None:

@@ -1,0 +1,188 @@
+"""The control socket: introspection, wrong calls, hostile clients, who may change what."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arje.control.handlers import METHODS
+from arje.ctl.client import CallError
+from tests.conftest import NOBODY, ROOT, Manager, sh
+
+Manage = Callable[..., Manager]
+DESCRIPTION = ROOT / "arje/control/io.arje.Manager.varlink"
+
+
+@pytest.fixture
+def manager(manage: Manage) -> Iterator[Manager]:
+    made = manage({"a": sh("exec sleep infinity")})
+    made.settle("a")
+    yield made
+    assert made.show("a")["state"] == "running", "whatever a client does hurts nobody"
+
+
+def connect(manager: Manager) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(30)
+    sock.connect(str(manager.socket))
+    return sock
+
+
+def ask(manager: Manager, request: Any) -> dict[str, Any]:
+    """Send one message and return the reply; empty when the manager hangs up instead."""
+    with connect(manager) as sock:
+        sock.sendall((json.dumps(request) if not isinstance(request, str) else request).encode() + b"\0")
+        data = b""
+        while not data.endswith(b"\0"):
+            more = sock.recv(65536)
+            if not more:
+                return {}
+            data += more
+    reply: dict[str, Any] = json.loads(data[:-1])
+    return reply
+
+
+def test_the_service_describes_itself(manager: Manager) -> None:
+    info = ask(manager, {"method": "org.varlink.service.GetInfo"})["parameters"]
+    assert info["interfaces"] == ["org.varlink.service", "io.arje.Manager"]
+    asked = {"method": "org.varlink.service.GetInterfaceDescription", "parameters": {"interface": "io.arje.Manager"}}
+    assert ask(manager, asked)["parameters"]["description"] == DESCRIPTION.read_text()
+
+
+def test_the_description_and_the_methods_agree() -> None:
+    described = dict(re.findall(r"^method (\w+)\((.*?)\)", DESCRIPTION.read_text(), re.MULTILINE))
+    assert set(described) == {*METHODS, "Follow"}
+    for name, method in METHODS.items():
+        assert re.findall(r"(\w+):", described[name]) == list(method.parameters), name
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ({"method": "no.such.Interface"}, "org.varlink.service.InterfaceNotFound"),
+        ({"method": "io.arje.Manager.NoSuch"}, "org.varlink.service.MethodNotFound"),
+        ({"method": "io.arje.Manager.Start"}, "org.varlink.service.InvalidParameter"),
+        ({"method": "io.arje.Manager.Start", "parameters": {"labels": "a"}}, "org.varlink.service.InvalidParameter"),
+        ({"method": "io.arje.Manager.Ping", "parameters": {"x": 1}}, "org.varlink.service.InvalidParameter"),
+        ({"method": "io.arje.Manager.Ping", "parameters": [1]}, "org.varlink.service.InvalidParameter"),
+        ({"method": "io.arje.Manager.Logs", "parameters": {"lines": -1}}, "org.varlink.service.InvalidParameter"),
+        ({"method": "io.arje.Manager.Follow"}, "org.varlink.service.ExpectedMore"),
+        ({"method": "io.arje.Manager.Why", "parameters": {"label": "b"}}, "io.arje.Manager.NoSuchService"),
+    ],
+)
+def test_a_wrong_call_is_answered_with_the_error_s_name(manager: Manager, request_: Any, error: str) -> None:
+    assert ask(manager, request_)["error"] == error
+
+
+@pytest.mark.parametrize("garbage", ["\x01\x02", "[]", "5", '{"method": 5}', "[" * 100000, '{"a":' * 5000])
+def test_garbage_ends_its_own_connection_only(manager: Manager, garbage: str) -> None:
+    assert ask(manager, garbage) == {}
+
+
+def test_a_message_without_end_is_cut_off(manager: Manager) -> None:
+    with connect(manager) as sock, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        for _ in range(1000):
+            sock.sendall(b"x" * 65536)
+
+
+def test_half_a_message_waits_without_harm(manager: Manager) -> None:
+    with connect(manager) as sock:
+        sock.sendall(b'{"method": "io.arje.')
+        assert manager.call("Ping")["pid"] == manager.process.pid
+        sock.sendall(b'Manager.Ping"}\0')
+        assert json.loads(sock.recv(65536)[:-1])["parameters"]["pid"] == manager.process.pid
+
+
+def test_requests_may_be_sent_without_waiting_for_the_answers(manager: Manager) -> None:
+    with connect(manager) as sock:
+        sock.sendall(b'{"method": "io.arje.Manager.Ping"}\0' * 100)
+        data = b""
+        while data.count(b"\0") < 100:
+            data += sock.recv(65536)
+
+
+def test_a_oneway_call_gets_no_answer(manager: Manager) -> None:
+    with connect(manager) as sock:
+        sock.sendall(b'{"method": "io.arje.Manager.Schema", "oneway": true}\0{"method": "io.arje.Manager.Ping"}\0')
+        assert "pid" in json.loads(sock.recv(65536).split(b"\0")[0])["parameters"]
+
+
+def test_one_user_s_many_connections_are_bounded(manager: Manager) -> None:
+    taken = [connect(manager) for _ in range(200)]
+    ends = 0
+    for sock in taken:
+        sock.sendall(b'{"method": "io.arje.Manager.Ping"}\0') if not closed(sock) else None
+        ends += closed(sock)
+    assert ends >= 100
+    for sock in taken:
+        sock.close()
+    while True:  # they are free again
+        with connect(manager) as sock:
+            if not closed(sock):
+                break
+
+
+def closed(sock: socket.socket) -> bool:
+    """Whether the manager hung up without a word."""
+    try:
+        sock.sendall(b'{"method": "io.arje.Manager.Ping"}\0')
+        return not sock.recv(1)
+    except (BrokenPipeError, ConnectionResetError):
+        return True
+
+
+def test_a_client_that_never_reads_hurts_nobody(manager: Manager) -> None:
+    with connect(manager) as sock:
+        sock.setblocking(False)
+        request = b'{"method": "io.arje.Manager.Schema"}\0' * 1000
+        try:
+            while True:
+                sock.send(request)
+        except BlockingIOError:
+            pass
+        assert manager.call("Ping")["pid"] == manager.process.pid
+
+
+def test_whoever_follows_and_hangs_up_is_forgotten(manager: Manager) -> None:
+    fds = Path(f"/proc/{manager.process.pid}/fd")
+    before = len(list(fds.iterdir()))
+    with connect(manager) as sock:
+        sock.sendall(b'{"method": "io.arje.Manager.Follow", "more": true}\0')
+        while len(list(fds.iterdir())) <= before:
+            pass
+    while len(list(fds.iterdir())) > before:
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_another_user_may_look_but_not_change(manager: Manager) -> None:
+    code = (
+        "import json, socket, sys\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+        "for method, p in (('Ping', {}), ('Stop', {'labels': ['a']})):\n"
+        "    s.sendall(json.dumps({'method': 'io.arje.Manager.' + method, 'parameters': p}).encode() + b'\\0')\n"
+        "    print(s.recv(65536)[:-1].decode())\n"
+    )
+    manager.socket.chmod(0o666)
+    manager.runtime.chmod(0o755)
+    words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "/usr/bin/python3", "-c", code]
+    done = subprocess.run([*words, str(manager.socket)], capture_output=True, text=True, check=True, timeout=60)
+    ping, stop = map(json.loads, done.stdout.splitlines())
+    assert ping["parameters"]["pid"] == manager.process.pid
+    assert stop == {"error": "io.arje.Manager.PermissionDenied", "parameters": {"uid": NOBODY}}
+    assert manager.show("a")["state"] == "running"
+
+
+def test_an_unknown_service_is_answered_with_the_nearest(manage: Manage) -> None:
+    manager = manage({"webserver": sh("exec sleep infinity")})
+    with pytest.raises(CallError) as raised:
+        manager.call("Why", label="websever")
+    assert raised.value.parameters == {"label": "websever", "nearest": "webserver"}
