@@ -130,6 +130,7 @@ class Step(StrEnum):
     UID = "uid"
     PARENT_DEATH_SIGNAL = "parent-death-signal"
     CHDIR = "chdir"
+    REPORT = "report"
     NO_NEW_PRIVS = "no-new-privs"
     REAPER = "reaper"
     EXEC = "exec"

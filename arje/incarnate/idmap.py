@@ -6,28 +6,61 @@ through newuidmap(1) and newgidmap(1), which know /etc/subuid.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
-from pathlib import Path
+from collections.abc import Iterator
 
 from arje import native
 from arje.card.soma import IdMap
+from arje.kernel import process
 
 
-def write(spawner: native.Spawner, pid: int, uid_map: tuple[IdMap, ...], gid_map: tuple[IdMap, ...]) -> None:
-    """Write both maps of the namespace that ``pid`` is in. Raises OSError."""
+@contextlib.contextmanager
+def target(pid: int, *, parent: int | None) -> Iterator[int]:
+    """Lend a descriptor of /proc/PID, so that a number that was recycled meanwhile is never written to.
+
+    ``parent`` is the child of ours that ``pid`` must be below, None for a child of ours, whose number is safe until it is
+    reaped. Raises OSError: ProcessLookupError when ``pid`` is somebody else's by now.
+    """
+    directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if parent is not None and int(process.parse_status(_read(directory, "status"))["PPid"]) != parent:
+            raise ProcessLookupError(errno.ESRCH, "the child is gone")
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def write(
+    spawner: native.Spawner, pid: int, directory: int, uid_map: tuple[IdMap, ...], gid_map: tuple[IdMap, ...]
+) -> None:
+    """Write both maps of the namespace that a process is in; ``directory`` is its :func:`target`. Raises OSError."""
     privileged = os.geteuid() == 0
     if not privileged:
-        Path(f"/proc/{pid}/setgroups").write_text("deny")
+        _write(directory, "setgroups", "deny")
     for name, lines, own, helper in (
         ("gid_map", gid_map, os.getegid(), "newgidmap"),
         ("uid_map", uid_map, os.geteuid(), "newuidmap"),
     ):
         if privileged or (len(lines) == 1 and lines[0].outside == own and lines[0].count == 1):
-            text = "".join(f"{line.inside} {line.outside} {line.count}\n" for line in lines)
-            Path(f"/proc/{pid}/{name}").write_text(text)
+            _write(directory, name, "".join(f"{line.inside} {line.outside} {line.count}\n" for line in lines))
         else:
             _by_helper(spawner, helper, pid, lines)
+
+
+def _read(directory: int, name: str) -> str:
+    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)) as file:
+        return file.read()
+
+
+def _write(directory: int, name: str, text: str) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(fd, text.encode())  # one write: a map is taken whole or not at all
+    finally:
+        os.close(fd)
 
 
 def _by_helper(spawner: native.Spawner, helper: str, pid: int, lines: tuple[IdMap, ...]) -> None:

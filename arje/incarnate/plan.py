@@ -21,7 +21,7 @@ from arje.incarnate.wishes import Wish, feature_of, foresee, foresee_identity, r
 from arje.incarnation import Degradation, Step
 from arje.kernel import identity
 from arje.kernel.capabilities import CapabilitySet
-from arje.native import CLONE_NEW
+from arje.native import CLONE_NEW, FACT
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -35,9 +35,22 @@ class Program:
     envp: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Ids as the payload itself sees them; ``groups`` None: those of the manager stay. ``field`` asked for them."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] | None
+    field: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """All that a spawn needs, decided. ``kinds`` are the namespaces of the clone call, by card name."""
+    """All that a spawn needs, decided. ``kinds`` are the namespaces of the clone call, by card name.
+
+    ``credentials`` None: the payload keeps the manager's. ``judged``: the child waits until what it has was read back.
+    """
 
     card: Card
     soma: Soma
@@ -49,6 +62,8 @@ class Blueprint:
     uid_map: tuple[IdMap, ...]
     gid_map: tuple[IdMap, ...]
     late_user: bool
+    credentials: Credentials | None
+    judged: bool
 
     @property
     def has(self) -> frozenset[str]:
@@ -95,8 +110,10 @@ def make(
     if "run_as" not in have:
         who = None
     uid_map, gid_map = _maps(soma, who) if "user" in have else ((), ())
+    ids = _credentials(soma, who, have, (uid_map, gid_map), late_user=late_user)
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
-    _place(setup, soma, have, who, late_user=late_user, cgroup_late=cgroup_late, maps=(uid_map, gid_map))
+    judged = soma.strict_caps or bool(soma.require)
+    _place(setup, soma, have, ids, late_user=late_user, cgroup_late=cgroup_late, judged=judged)
     return Blueprint(
         card=card,
         soma=soma,
@@ -108,6 +125,8 @@ def make(
         uid_map=uid_map,
         gid_map=gid_map,
         late_user=late_user,
+        credentials=ids,
+        judged=judged,
     )
 
 
@@ -175,18 +194,36 @@ def _inside(lines: tuple[IdMap, ...]) -> int:
     return 0 if any(line.inside == 0 for line in lines) else lines[0].inside
 
 
+def _credentials(
+    soma: Soma,
+    who: identity.Identity | None,
+    have: set[str],
+    maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]],
+    *,
+    late_user: bool,
+) -> Credentials | None:
+    """Return the ids to take: inside a user namespace the card's when it maps ids itself, else the one mapped id."""
+    field = "soma.run_as" if soma.run_as else "soma.namespaces.user"
+    if "user" not in have:
+        ours = (os.geteuid(), os.getegid())
+        change = who is not None and ((who.uid, who.gid) != ours or ours[0] == 0)
+        return Credentials(who.uid, who.gid, who.groups, field) if who is not None and change else None
+    if who is not None and soma.uid_map:
+        return Credentials(who.uid, who.gid, who.groups if late_user else None, field)
+    return Credentials(_inside(maps[0]), _inside(maps[1]), () if late_user else None, field)
+
+
 def _place(
     setup: ChildSetup,
     soma: Soma,
     have: set[str],
-    who: identity.Identity | None,
+    ids: Credentials | None,
     *,
     late_user: bool,
     cgroup_late: bool,
-    maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]],
+    judged: bool,
 ) -> None:
     """Put every op into its phase; the order is the reason that this is one function (isolation.md §3, 10 and 14)."""
-    user = "user" in have
     if soma.new_session:
         setup.with_session()
     if cgroup_late and "cgroup-ns" in have:
@@ -198,7 +235,7 @@ def _place(
     if "loopback" in have:
         setup.with_loopback()
     if soma.overlay and "overlay" in have:
-        setup.with_overlay(soma.overlay, user=user and not late_user)
+        setup.with_overlay(soma.overlay, user="user" in have and not late_user)
     if "proc" in have:
         root = soma.pivot_root.new_root.rstrip("/") if soma.pivot_root and "pivot_root" in have else ""
         setup.with_proc(f"{root}/proc", make=bool(root))
@@ -207,32 +244,37 @@ def _place(
     setup.with_umask(soma.umask)
     if late_user:
         setup.with_late_user_namespace()
-    if user:
-        _place_inside(setup, soma, who, maps, late_user=late_user)
-    elif who and ((who.uid, who.gid) != (os.geteuid(), os.getegid()) or os.geteuid() == 0):
-        setup.with_identity(who.uid, who.gid, who.groups, "soma.run_as")
+    if ids:
+        setup.with_identity(ids.uid, ids.gid, ids.groups, ids.field)
     if soma.parent_death_signal:
         setup.with_parent_death_signal(signal_number(soma.parent_death_signal))
     if soma.chdir:
         setup.with_chdir(soma.chdir)
+    setup.with_report(_facts(have), judged=judged)
     if soma.no_new_privs:
         setup.with_no_new_privs()
 
 
-def _place_inside(
-    setup: ChildSetup,
-    soma: Soma,
-    who: identity.Identity | None,
-    maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]],
-    *,
-    late_user: bool,
-) -> None:
-    """Credentials inside a user namespace: those of the card when it maps ids itself, else the one mapped id."""
-    field = "soma.run_as" if soma.run_as else "soma.namespaces.user"
-    if who and soma.uid_map:
-        setup.with_identity(who.uid, who.gid, who.groups if late_user else None, field)
-    else:
-        setup.with_identity(_inside(maps[0]), _inside(maps[1]), () if late_user else None, field)
+#: Feature (or family) → the facts that show it, beside those of status.
+_SHOWN_BY: Final = {
+    "rlimit": "limits",
+    "dumpable": "limits",
+    "id-map": "maps",
+    "proc": "mounts",
+    "overlay": "mounts",
+    "pivot_root": "mounts",
+    "time_offsets": "time",
+    "chdir": "cwd",
+    "hostname": "nodename",
+}
+
+
+def _facts(have: set[str]) -> int:
+    """Return the bits of the facts by which these features are read back."""
+    bits = FACT["status"]
+    for feature in have:
+        bits |= FACT[_SHOWN_BY.get(feature.partition(".")[0], "status")]
+    return bits
 
 
 def signal_number(name: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from arje.card.soma import Overlay, PivotRoot
-from arje.native import CLONE_NEW, Op
+from arje.native import CLONE_NEW, FACT, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,13 @@ class ChildSetup:
     def with_chdir(self, path: str) -> ChildSetup:
         """Set the working directory, inside the new root and with the new credentials."""
         return self.add(Op("chdir", p=path.encode()), "chdir", "soma.chdir", path)
+
+    def with_report(self, facts: int, *, judged: bool) -> ChildSetup:
+        """Tell the parent what the child is now; ``judged``: and wait for its verdict. Then it is never optional."""
+        words = "what is granted is read back" + (", and judged before anything runs" if judged else "")
+        op = Op("report", optional=not judged, a=facts | (FACT["wait"] if judged else 0))
+        self.ops.append(PlannedOp(op, "", "", words))
+        return self
 
     def with_no_new_privs(self) -> ChildSetup:
         """Set PR_SET_NO_NEW_PRIVS."""

@@ -24,10 +24,10 @@ from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.plan import Blueprint
 from arje.incarnate.policy import refusals
 from arje.incarnate.wishes import kind_of, loss_of
-from arje.incarnation import Degradation, Incarnation, Step
-from arje.kernel import process
+from arje.incarnation import Degradation, Grant, Incarnation, Step
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
 from arje.kernel.cgroup import Cgroup
+from arje.kernel.facts import Facts
 
 #: What clone3 with CLONE_INTO_CGROUP says where entering by cgroup.procs may still work (isolation.md §3, 7).
 _RETRY_CGROUP = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EBUSY, errno.EACCES}
@@ -63,7 +63,7 @@ class Incarnator:
         self._spawner = native.Spawner()
         self._numbers = itertools.count(1)
         self._prepared: dict[int, tuple[Card, Blueprint, native.Plan]] = {}
-        self._ours = process.namespaces("self")
+        self._ours = Facts.of_process("self")
 
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
@@ -190,8 +190,8 @@ class Incarnator:
         return self._spawner
 
     @property
-    def ours(self) -> dict[str, str]:
-        """The manager's own namespaces."""
+    def ours(self) -> Facts:
+        """The manager's own facts."""
         return self._ours
 
 
@@ -228,6 +228,9 @@ class Pending:
         self._pid = child.pid
         self._hot = False
         self._failure: SetupFailed | IncarnationRefused | None = None
+        self._facts = b""
+        self._spaces: dict[str, str] = {}
+        self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
         self._confirmed = 0.0
         self.losses = blueprint.losses
         self.leader_pid = child.pid
@@ -240,16 +243,19 @@ class Pending:
             self._group.write("cgroup.procs", str(pid))
         self.losses += configure.apply(self._plan, pid)
         if "user" in self._plan.kinds:
-            self._write_maps(pid)
+            self._write_maps()
         refused = refusals(self._plan.soma, self.losses)
         if refused:
             raise IncarnationRefused(self._plan.card.label, refused)
-        with contextlib.suppress(BrokenPipeError):  # it ended at the gate; the channel says why
-            native.release(self.status_fd)
+        self._let_on()
 
-    def _write_maps(self, pid: int) -> None:
+    def _write_maps(self, pid: int = 0) -> None:
+        """Write the maps of the child, or of ``pid`` below it. Raises SetupFailed."""
         try:
-            idmap.write(self._owner.spawner, pid, self._plan.uid_map, self._plan.gid_map)
+            with idmap.target(pid or self._child.pid, parent=self._child.pid if pid else None) as directory:
+                idmap.write(
+                    self._owner.spawner, pid or self._child.pid, directory, self._plan.uid_map, self._plan.gid_map
+                )
         except OSError as error:
             label, line = self._plan.card.label, self._plan.card.source.line_of("soma.uid_map")
             hint = "check the lines of the map, and /etc/subuid for an ordinary user"
@@ -272,22 +278,51 @@ class Pending:
     def _take(self, record: native.Record) -> None:
         if record.kind == native.HOT:
             self._hot, self._pid = True, record.pid
+        elif record.kind == native.FACTS:
+            self._facts += record.data
+        elif record.kind == native.WAITING:
+            self._judge()
         elif record.kind == native.MAPS:
-            try:
-                self._write_maps(record.pid)
-                native.release(self.status_fd)
-            except SetupFailed as error:
-                self._failure = error
-                self._kill()
+            self._map_late(record.pid)
         elif record.kind == native.DEGRADED:
             self._degrade(record)
         else:
             self._failure = configure.failure(self._plan, record)
 
+    def _map_late(self, pid: int) -> None:
+        try:
+            self._write_maps(0 if pid == self._child.pid else pid)
+            self._let_on()
+        except SetupFailed as error:
+            self._failure = error
+            self._kill()
+
+    def _judge(self) -> None:
+        """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""
+        self._read = grants, losses = self._read_back()
+        if refused := refusals(self._plan.soma, losses):
+            self._failure = IncarnationRefused(self._plan.card.label, refused)
+            self._kill()
+        else:
+            self._let_on()
+
+    def _let_on(self) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile; the channel says why
+            native.release(self.status_fd)
+
     def _degrade(self, record: native.Record) -> None:
         feature = self._plan.ops[record.op_index].feature
-        wish = next(wish for wish in self._plan.wishes if wish.feature == feature)
-        self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
+        wish = next((wish for wish in self._plan.wishes if wish.feature == feature), None)
+        if wish is not None:  # a report that could not be made is no loss by itself: it is read from outside then
+            self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
+
+    def _read_back(self) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+        facts = Facts.of_report(self._facts) if self._facts else None
+        if facts is None:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                facts = Facts.of_process(self._pid)
+        self._spaces = facts.namespaces if facts else {}
+        return verify.read_back(self._plan, facts, self._owner.ours, self._group, self.losses)
 
     def finish(self) -> Outcome:
         """Return the running incarnation, read back from the kernel. Raises SetupFailed, IncarnationRefused."""
@@ -297,7 +332,7 @@ class Pending:
         if self._failure is not None:
             self.abort()
             raise self._failure
-        grants, losses, spaces = verify.read_back(self._plan, self._pid, self._group, self.losses, self._owner.ours)
+        grants, losses = self._read or self._read_back()
         os.close(self.status_fd)
         self._owner.spawner.give_back(self._child)
         incarnation = Incarnation(
@@ -310,7 +345,7 @@ class Pending:
             degradations=losses,
             setup_ms=(self._confirmed - self._began) * 1000,
             started=self._confirmed,
-            namespaces=spaces,
+            namespaces=self._spaces,
         )
         return Outcome(incarnation, self._child, self._group)
 

@@ -1,98 +1,99 @@
-"""Reading back: what a running process really has, against what its card asked for. Reads /proc and cgroupfs only.
+"""Reading back: what a process really has, against what its card asked for.
 
-A payload that ended before it could be read (``/bin/true``) leaves the kernel's word alone: every step of it was
-answered with success, and its grants say that they were not read back.
+The witness is the child itself: right before execve it sends the kernel's texts about itself (native/facts.c), so that a
+payload can neither change them first nor be gone too early. Cgroup files are read from outside. What no text shows is
+asked of the kernel again by the step that did it (``getsid``, ``PR_GET_PDEATHSIG``), which fails when the answer differs.
 """
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from arje.card.soma import RLIMITS
 from arje.incarnate.plan import Blueprint
 from arje.incarnate.wishes import Wish, kind_of
 from arje.incarnation import Cause, Degradation, Grant
-from arje.kernel import process
 from arje.kernel.capabilities import CGROUP_FILES, KINDS
 from arje.kernel.cgroup import Cgroup
+from arje.kernel.facts import Facts
 
-UNREAD = "granted; it ended before it could be read back"
+UNREAD: Final = "granted; there is no /proc to read it back from"
+ASKED_AGAIN: Final = "asked again: yes"
+_PAGE: Final = 4096  # bytes; memory.max and its kind are rounded down to pages
 
 
-class Reader:
-    """The facts of one process, each read once. ``gone`` is true when it ended before they could be read."""
+class Answer(NamedTuple):
+    """What the kernel says about one wish, and whether that is what was meant."""
 
-    def __init__(self, pid: int, group: Cgroup | None) -> None:
-        self.pid = pid
-        self.group = group
-        self.gone = False
-        try:
-            self.namespaces = process.namespaces(pid)
-            self.status = process.status(pid)
-            self.limits = process.limits(pid)
-            self.uid_map = process.id_map(pid, "uid_map")
-        except (FileNotFoundError, ProcessLookupError):
-            self.gone = True
-        if not self.gone and ("Umask" not in self.status or self.status["State"].startswith(("Z", "X"))):
-            self.gone = True  # a process that is ending has no file system context any more
+    granted: str
+    ok: bool
 
-    def read(self, wish: Wish, plan: Blueprint, ours: dict[str, str]) -> Grant:
-        """Return what the kernel says about one wish."""
-        feature = wish.feature
-        if feature == "cgroup" or feature.startswith("cgroup."):
-            return self._cgroup(wish, plan)
-        if self.gone:
-            return Grant(feature, wish.requested, UNREAD, True)
-        if feature in KINDS:
-            granted = self.namespaces.get(kind_of(feature), "")
-            return Grant(feature, wish.requested, granted, bool(granted) and granted != ours.get(kind_of(feature)))
-        if feature.startswith("rlimit."):
-            number = RLIMITS[feature.removeprefix("rlimit.")]
-            soft, hard = self.limits[number]
-            return Grant(feature, wish.requested, f"{soft} {hard}", f"{soft} {hard}" == wish.requested)
-        return self._other(wish, plan)
 
-    def _cgroup(self, wish: Wish, plan: Blueprint) -> Grant:
-        if self.group is None:
-            return Grant(wish.feature, wish.requested, "", False)
-        if wish.feature == "cgroup":
-            return Grant(wish.feature, wish.requested, str(self.group.path), True)
-        name = wish.feature.removeprefix("cgroup.")
-        try:
-            granted = self.group.read(CGROUP_FILES[name][1])
-        except OSError:
-            return Grant(wish.feature, wish.requested, "", False)
-        value = getattr(plan.soma.cgroup, name)
-        ok = (
-            granted.removeprefix("default ") == cgroup_text(name, value)
-            or name == "cpuset"
-            or name.startswith("memory")
-        )
-        return Grant(wish.feature, wish.requested, granted, ok)
+Reader = Callable[[Facts, Facts, Blueprint, Wish], Answer]
 
-    def _other(self, wish: Wish, plan: Blueprint) -> Grant:
-        feature, status = wish.feature, self.status
-        if feature == "id-map":
-            granted = ", ".join(f"{a}→{b}+{c}" for a, b, c in self.uid_map)
-            wanted = tuple((m.inside, m.outside, m.count) for m in plan.uid_map)
-            return Grant(feature, wish.requested, granted, self.uid_map == wanted)
-        if feature == "run_as":
-            return Grant(
-                feature, wish.requested, f"uid {status['Uid'].split()[0]} gid {status['Gid'].split()[0]}", True
-            )
-        if feature == "cpu_affinity":
-            granted = ",".join(map(str, sorted(os.sched_getaffinity(self.pid))))
-            return Grant(feature, wish.requested, granted, set(granted.split(",")) == set(wish.requested.split(",")))
-        if feature == "no_new_privs":
-            return Grant(feature, wish.requested, status["NoNewPrivs"], status["NoNewPrivs"] == "1")
-        if feature == "umask":
-            return Grant(feature, wish.requested, status["Umask"], int(status["Umask"], 8) == plan.soma.umask)
-        if feature == "dumpable":
-            return Grant(feature, wish.requested, f"core limit {self.limits[RLIMITS['core']][1]}", True)
-        if feature == "chdir":
-            return Grant(feature, wish.requested, os.readlink(f"/proc/{self.pid}/cwd"), True)
-        return Grant(feature, wish.requested, "the kernel said yes; it cannot be read back", True)
+
+def read_back(
+    plan: Blueprint, facts: Facts | None, ours: Facts, group: Cgroup | None, losses: tuple[Degradation, ...]
+) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+    """Return a grant for each wish and one degradation for each that is not ok. ``facts`` None: nothing could be read."""
+    lost = {loss.feature: loss for loss in losses}
+    grants = []
+    for wish in plan.wishes:
+        if wish.feature in lost:
+            grants.append(Grant(wish.feature, wish.requested, "", False))
+            continue
+        answer = _answer(plan, facts, ours, group, wish)
+        grants.append(Grant(wish.feature, wish.requested, *answer))
+        if not answer.ok:
+            lost[wish.feature] = _drifted(wish, answer.granted)
+    return tuple(grants), tuple(lost.values())
+
+
+def _answer(plan: Blueprint, facts: Facts | None, ours: Facts, group: Cgroup | None, wish: Wish) -> Answer:
+    family = wish.feature.partition(".")[0]
+    if family == "cgroup":
+        return _cgroup(group, plan, wish)
+    reader = READERS.get(wish.feature) or READERS.get(family)
+    if reader is None:
+        return Answer(ASKED_AGAIN, True)
+    if facts is None:
+        return Answer(UNREAD, True)
+    try:
+        return reader(facts, ours, plan, wish)
+    except (KeyError, OSError) as error:
+        return Answer(f"not readable: {error}", False)
+
+
+def _drifted(wish: Wish, granted: str) -> Degradation:
+    return Degradation(
+        feature=wish.feature,
+        requested=wish.requested,
+        obtained=granted or "none",
+        cause=Cause.DRIFTED,
+        detail="the kernel said yes, but reading it back says otherwise",
+        since=time.time(),
+        remedy="see arjectl doctor",
+    )
+
+
+def _cgroup(group: Cgroup | None, plan: Blueprint, wish: Wish) -> Answer:
+    if group is None:
+        return Answer("", False)
+    if wish.feature == "cgroup":
+        return Answer(str(group.path), True)
+    name = wish.feature.removeprefix("cgroup.")
+    value = getattr(plan.soma.cgroup, name)
+    try:
+        if name == "cpuset":
+            granted = group.read("cpuset.cpus.effective")
+            return Answer(granted, cpus_of(granted) == cpus_of(value))
+        granted = group.read(CGROUP_FILES[name][1]).partition("\n")[0].removeprefix("default ")
+    except OSError:
+        return Answer("", False)
+    wanted = str(value // _PAGE * _PAGE) if name.startswith("memory") else cgroup_text(name, value)
+    return Answer(granted, granted == wanted)
 
 
 def cgroup_text(name: str, value: object) -> str:
@@ -103,30 +104,122 @@ def cgroup_text(name: str, value: object) -> str:
     return text
 
 
-def read_back(
-    plan: Blueprint, pid: int, group: Cgroup | None, losses: tuple[Degradation, ...], ours: dict[str, str]
-) -> tuple[tuple[Grant, ...], tuple[Degradation, ...], dict[str, str]]:
-    """Return a grant for each wish, one degradation for each grant that is not ok, and the namespaces."""
-    reader = Reader(pid, group)
-    lost = {loss.feature: loss for loss in losses}
-    grants = []
-    for wish in plan.wishes:
-        if wish.feature in lost:
-            grants.append(Grant(wish.feature, wish.requested, "", False))
-            continue
-        try:
-            grant = reader.read(wish, plan, ours)
-        except (FileNotFoundError, ProcessLookupError):
-            grant = Grant(wish.feature, wish.requested, UNREAD, True)
-        grants.append(grant)
-        if not grant.ok:
-            lost[wish.feature] = Degradation(
-                feature=wish.feature,
-                requested=wish.requested,
-                obtained=grant.granted or "none",
-                cause=Cause.DRIFTED,
-                detail="the kernel said yes, but reading it back says otherwise",
-                since=time.time(),
-                remedy="see arjectl doctor",
-            )
-    return tuple(grants), tuple(lost.values()), {} if reader.gone else reader.namespaces
+def cpus_of(text: str) -> frozenset[int]:
+    """Return the numbers of a list such as ``0-3,5`` (cpuset(7), "List format")."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+# -- readers -----------------------------------------------------------------------------------------------------------
+
+
+def _namespace(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    kind = kind_of(wish.feature)
+    granted = facts.namespaces.get(kind, "")
+    return Answer(granted, bool(granted) and granted != ours.namespaces.get(kind))
+
+
+def _rlimit(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    soft, hard = facts.limits[RLIMITS[wish.feature.removeprefix("rlimit.")]]
+    return Answer(f"{soft} {hard}", f"{soft} {hard}" == wish.requested)
+
+
+def _id_map(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    ok = all(
+        facts.id_map(which) == tuple((line.inside, line.outside, line.count) for line in wanted)
+        for which, wanted in (("uid_map", plan.uid_map), ("gid_map", plan.gid_map))
+    )
+    return Answer(", ".join(f"{inside}→{outside}+{count}" for inside, outside, count in facts.id_map("uid_map")), ok)
+
+
+def _run_as(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    who, status = plan.credentials, facts.status
+    uids, gids = set(status["Uid"].split()), set(status["Gid"].split())
+    granted = f"uid {'/'.join(sorted(uids))} gid {'/'.join(sorted(gids))}"
+    if who is None:  # it is this user already
+        return Answer(granted, (uids, gids) == (set(ours.status["Uid"].split()), set(ours.status["Gid"].split())))
+    groups = set(map(int, status["Groups"].split()))
+    ok = (uids, gids) == ({str(who.uid)}, {str(who.gid)}) and (who.groups is None or groups == set(who.groups))
+    return Answer(granted, ok)
+
+
+def _affinity(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    granted = facts.status["Cpus_allowed_list"]
+    return Answer(granted, cpus_of(granted) == frozenset(plan.soma.cpu_affinity))
+
+
+def _hostname(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    granted = facts.texts["nodename"]
+    return Answer(granted, granted == plan.soma.hostname)
+
+
+def _time_offsets(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    found, asked = facts.time_offsets, plan.soma.time_offsets
+    granted = f"monotonic {found['monotonic']:g} boottime {found['boottime']:g}"
+    wanted = {"monotonic": asked.monotonic, "boottime": asked.boottime} if asked else {}
+    return Answer(granted, all(abs(found[clock] - seconds) < 1e-6 for clock, seconds in wanted.items()))
+
+
+def _proc(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    mount, own = facts.mount_at("/proc"), ours.mount_at("/proc")
+    if mount is None or mount.kind != "proc":
+        return Answer(mount.kind if mount else "", False)
+    return Answer(f"proc {mount.device}", own is None or mount.device != own.device)
+
+
+def _overlay(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    assert plan.soma.overlay is not None
+    pivot, merged = plan.soma.pivot_root, plan.soma.overlay.merged
+    if pivot is not None and "pivot_root" in plan.has:
+        merged = f"{merged.rstrip('/')}/".removeprefix(f"{pivot.new_root.rstrip('/')}/").strip("/")
+        merged = f"/{merged}"
+    mount = facts.mount_at(merged)
+    return Answer(f"{mount.kind} on {merged}" if mount else "", mount is not None and mount.kind == "overlay")
+
+
+def _pivot_root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """The root is an overlay when the card put one there, else the very directory."""
+    mount, soma = facts.mount_at("/"), plan.soma
+    assert soma.pivot_root is not None
+    if mount is None:
+        return Answer("", False)
+    granted = f"{mount.kind} {mount.root}"
+    if soma.overlay is not None and soma.overlay.merged.rstrip("/") == soma.pivot_root.new_root.rstrip("/"):
+        return Answer(granted, mount.kind == "overlay")
+    return Answer(granted, (mount.device, mount.root) == Facts.of_process("self").place_of(soma.pivot_root.new_root))
+
+
+def _umask(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    granted = facts.status["Umask"]
+    return Answer(granted, int(granted, 8) == plan.soma.umask)
+
+
+def _dumpable(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    soft, hard = facts.limits[RLIMITS["core"]]
+    return Answer(f"core limit {soft} {hard}", (soft, hard) == (0, 0))
+
+
+def _chdir(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    granted = facts.texts["cwd"]
+    return Answer(granted, not granted.startswith("(unreachable)"))  # proc(5): it lies outside of the root
+
+
+#: By feature, else by family. What is missing here is asked again by its own step (ops.c).
+READERS: Final[dict[str, Reader]] = {
+    **dict.fromkeys(KINDS, _namespace),
+    "id-map": _id_map,
+    "run_as": _run_as,
+    "rlimit": _rlimit,
+    "cpu_affinity": _affinity,
+    "hostname": _hostname,
+    "time_offsets": _time_offsets,
+    "proc": _proc,
+    "overlay": _overlay,
+    "pivot_root": _pivot_root,
+    "umask": _umask,
+    "dumpable": _dumpable,
+    "chdir": _chdir,
+}

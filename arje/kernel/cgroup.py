@@ -21,14 +21,8 @@ def mounts() -> list[tuple[Path, str]]:
         left, _, right = line.partition(" - ")
         if right.split(" ", 1)[0] == "cgroup2":
             fields = left.split(" ")
-            found.append((Path(_unescape(fields[4])), _unescape(fields[3])))
+            found.append((Path(process.unescape(fields[4])), process.unescape(fields[3])))
     return found
-
-
-def _unescape(text: str) -> str:
-    for code, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, plain)
-    return text
 
 
 def own() -> Path | None:

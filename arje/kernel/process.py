@@ -65,15 +65,24 @@ def namespaces(pid: int | str) -> dict[str, str]:
 
 def status(pid: int | str) -> dict[str, str]:
     """Return the fields of /proc/PID/status, values stripped (``{"Umask": "0022", "SigBlk": "0…", …}``)."""
-    text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    return parse_status(Path(f"/proc/{pid}/status").read_text(errors="replace"))
+
+
+def parse_status(text: str) -> dict[str, str]:
+    """Return the fields of a text of /proc/PID/status."""
     pairs = (line.partition(":") for line in text.splitlines())
     return {key: value.strip() for key, _, value in pairs}
 
 
 def limits(pid: int | str) -> tuple[tuple[int, int], ...]:
     """Return the soft and hard limits of a process, indexed by RLIMIT_*; infinity is 2**64-1."""
+    return parse_limits(Path(f"/proc/{pid}/limits").read_text())
+
+
+def parse_limits(text: str) -> tuple[tuple[int, int], ...]:
+    """Return the limits of a text of /proc/PID/limits."""
     found: dict[str, tuple[int, int]] = {}
-    for line in Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]:
+    for line in text.splitlines()[1:]:
         soft, hard = line[26:].split()[:2]
         found[line[:26].strip()] = (_limit(soft), _limit(hard))
     return tuple(found[name] for name in _LIMIT_LINES)
@@ -85,8 +94,19 @@ def _limit(text: str) -> int:
 
 def id_map(pid: int | str, which: str) -> tuple[tuple[int, int, int], ...]:
     """Return the lines of /proc/PID/uid_map or gid_map (``which``): (inside, outside, count)."""
-    lines = Path(f"/proc/{pid}/{which}").read_text().splitlines()
-    return tuple((int(a), int(b), int(c)) for a, b, c in (line.split() for line in lines))
+    return parse_id_map(Path(f"/proc/{pid}/{which}").read_text())
+
+
+def parse_id_map(text: str) -> tuple[tuple[int, int, int], ...]:
+    """Return the lines of a text of /proc/PID/uid_map or gid_map."""
+    return tuple((int(a), int(b), int(c)) for a, b, c in (line.split() for line in text.splitlines()))
+
+
+def unescape(text: str) -> str:
+    """Return a path of /proc/PID/mountinfo as it is: octal escapes stand for space, tab, newline and backslash."""
+    for code, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, plain)
+    return text
 
 
 def cgroup(pid: int | str) -> str:

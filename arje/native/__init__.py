@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 1
+_ABI: Final = 2
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -34,8 +34,15 @@ STEP_NUMBER: Final = {name: number for number, name in enumerate(STEPS)}
 DEGRADED: Final = int(_lib.ARJE_DEGRADED)
 FATAL: Final = int(_lib.ARJE_FATAL)
 MAPS: Final = int(_lib.ARJE_MAPS)
+FACTS: Final = int(_lib.ARJE_FACTS)
+WAITING: Final = int(_lib.ARJE_WAITING)
 HOT: Final = int(_lib.ARJE_HOT)
 EXEC_FAILED: Final = int(_lib.ARJE_EXEC_FAILED)
+
+#: What a child can tell of itself (``report`` op) by the names of the C enum; ``wait``: and wait until it was judged.
+FACT: Final = {
+    name.removeprefix("ARJE_FACT_").lower(): int(bit) for bit, name in _ffi.typeof("enum arje_fact").elements.items()
+}
 
 CLONE_NEW: Final = {
     "time": 0x00000080,
@@ -60,7 +67,8 @@ class Op(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One message of a child. ``pid`` is the sender as we see it, ``monotonic_ns`` its clock, ``syscall`` what refused."""
+    """One message of a child. ``pid`` is the sender as we see it, ``monotonic_ns`` its clock, ``syscall`` what refused,
+    ``data`` the facts of a FACTS record: name, NUL, text, NUL, and so on."""
 
     kind: int
     step: str
@@ -69,6 +77,7 @@ class Record(NamedTuple):
     monotonic_ns: int
     syscall: str
     pid: int
+    data: bytes
 
 
 class Child(NamedTuple):
@@ -152,8 +161,8 @@ class Spawner:
             _lib.arje_stack_free(child.stack)
 
 
-_record: Final = _ffi.new("struct arje_record *")
-_pid: Final = _ffi.new("int *")
+_message: Final = _ffi.new("struct arje_message *")
+_record: Final = _message.record
 
 
 def release(status_fd: int) -> None:
@@ -163,14 +172,16 @@ def release(status_fd: int) -> None:
 
 def receive(status_fd: int, *, block: bool = False) -> Record | None:
     """Return the next record, or None at EOF. Raises BlockingIOError when there is none yet and ``block`` is False."""
-    while (answer := _lib.arje_receive(status_fd, block, _record, _pid)) == -errno.EINTR:
+    while (answer := _lib.arje_receive(status_fd, block, _message)) == -errno.EINTR:
         pass
     if answer == 0:
         return None
     _check(answer)
     syscall = _ffi.string(_record.detail).decode()
+    data = bytes(_ffi.buffer(_message.data, _message.length)) if _message.length else b""
     step = STEPS[_record.step]
-    return Record(_record.kind, step, _record.op_index, _record.error, _record.monotonic_ns, syscall, _pid[0])
+    pid = _message.pid
+    return Record(_record.kind, step, _record.op_index, _record.error, _record.monotonic_ns, syscall, pid, data)
 
 
 def read_verdict(verdict_fd: int) -> tuple[int, int] | None:

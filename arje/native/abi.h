@@ -3,9 +3,10 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 1
+#define ARJE_ABI 2
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
+#define ARJE_FACTS_SIZE 8192
 
 /* The steps of the child, in the order of arje.incarnation.Step from SIGNALS on; a test holds the two together. */
 enum arje_step {
@@ -28,16 +29,34 @@ enum arje_step {
     ARJE_UID,    /* a: id */
     ARJE_PARENT_DEATH_SIGNAL, /* a: signal */
     ARJE_CHDIR,               /* p: path */
+    ARJE_REPORT,              /* a: ARJE_FACT_... bits */
     ARJE_NO_NEW_PRIVS,
     ARJE_REAPER,
     ARJE_EXEC,
     ARJE_STEPS
 };
 
+/*
+ * What a child reads of itself right before it becomes the payload, and sends as one or more ARJE_FACTS. Not read from
+ * outside later: the payload may have changed it by then, or be gone.
+ */
+enum arje_fact {
+    ARJE_FACT_STATUS = 1, /* the texts of /proc/self/status, limits, uid_map … */
+    ARJE_FACT_LIMITS = 2,
+    ARJE_FACT_MAPS = 4,
+    ARJE_FACT_MOUNTS = 8,
+    ARJE_FACT_TIME = 16,
+    ARJE_FACT_CWD = 32,
+    ARJE_FACT_NODENAME = 64, /* uname(2) */
+    ARJE_FACT_WAIT = 128     /* wait at the gate until the parent has read them */
+};
+
 enum arje_record_kind {
     ARJE_DEGRADED = 1, /* an optional step failed; the child goes on */
     ARJE_FATAL,        /* a step failed; the child ends */
     ARJE_MAPS,         /* the child is in its new user namespace and waits for its maps */
+    ARJE_FACTS,        /* what the child is now; behind the record: name, NUL, text, NUL, and so on */
+    ARJE_WAITING,      /* all facts are sent; the child waits for the verdict on them */
     ARJE_HOT,          /* the next system call is execve */
     ARJE_EXEC_FAILED
 };
@@ -79,6 +98,14 @@ struct arje_record {
     int32_t error;
     int64_t monotonic_ns;
     char detail[ARJE_DETAIL]; /* name of the system call */
+};
+
+/* A record as it arrives: its sender's pid as we see it, and what it carries. */
+struct arje_message {
+    struct arje_record record;
+    char data[ARJE_FACTS_SIZE];
+    uint32_t length;
+    int32_t pid;
 };
 
 /* What the reaper writes: waitid(2)'s si_code and si_status of the payload. */

@@ -16,7 +16,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
-SOURCES = ("spawn.c", "child.c", "ops.c", "linux.c")
+SOURCES = ("spawn.c", "child.c", "ops.c", "facts.c", "linux.c")
 
 #: No stack protector and no loop-to-memset: the child's path may call nothing (tests/native checks its symbols).
 FLAGS = (

@@ -26,20 +26,25 @@ static void leave(void) {
         raw1(__NR_exit_group, 127);
 }
 
-static void tell(int status, uint32_t kind, uint32_t step, uint32_t index, long error, const char *detail) {
-    volatile struct arje_record record; /* volatile: or gcc makes the loops calls of memset and memcpy */
+static void fill(struct arje_record *out, uint32_t kind, uint32_t step, uint32_t index, long error, const char *detail) {
+    volatile struct arje_record *record = out; /* volatile: or gcc makes the loops calls of memset and memcpy */
     struct timespec now;
     raw2(__NR_clock_gettime, CLOCK_MONOTONIC, &now);
-    record.kind = kind;
-    record.step = step;
-    record.op_index = index;
-    record.error = (int32_t)-error;
-    record.monotonic_ns = now.tv_sec * 1000000000L + now.tv_nsec;
+    record->kind = kind;
+    record->step = step;
+    record->op_index = index;
+    record->error = (int32_t)-error;
+    record->monotonic_ns = now.tv_sec * 1000000000L + now.tv_nsec;
     int end = 0;
     for (int i = 0; i < ARJE_DETAIL; i++) {
         end = end || detail[i] == '\0' || i == ARJE_DETAIL - 1;
-        record.detail[i] = end ? '\0' : detail[i];
+        record->detail[i] = end ? '\0' : detail[i];
     }
+}
+
+static void tell(int status, uint32_t kind, uint32_t step, uint32_t index, long error, const char *detail) {
+    struct arje_record record;
+    fill(&record, kind, step, index, error, detail);
     raw6(__NR_sendto, status, (long)&record, sizeof record, MSG_NOSIGNAL, 0, 0);
 }
 
@@ -106,14 +111,29 @@ static int take_descriptors(struct arje_flight *flight) {
     return moved[5];
 }
 
+/* Tell what we are now; wait for the parent's verdict when the plan says so. */
+static long report(int status, int proc, const struct arje_op *op, uint32_t index, const char **what) {
+    struct arje_record record;
+    fill(&record, ARJE_FACTS, ARJE_REPORT, index, 0, "");
+    long error = arje_report(status, proc, op->a, &record, what);
+    if (error >= 0 && (op->a & ARJE_FACT_WAIT)) {
+        tell(status, ARJE_WAITING, ARJE_REPORT, index, 0, "");
+        gate(status);
+    }
+    return error;
+}
+
 static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
+    /* Ours while it can be seen: a mount or a new root may hide it. */
+    int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     for (uint32_t i = 0; i < plan->op_count; i++) {
         const struct arje_op *op = &plan->ops[i];
         const char *syscall;
-        long error = arje_op_run(op, &syscall);
+        long error =
+            op->step == ARJE_REPORT ? report(status, proc, op, i, &syscall) : arje_op_run(op, &syscall);
         if (error < 0 && !(op->flags & ARJE_OPTIONAL))
             fail(status, op->step, i, error, syscall);
         if (error < 0)

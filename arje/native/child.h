@@ -22,4 +22,7 @@ void arje_child(void *flight);
 /* Do one op; 0 or -errno, and the name of the system call that said so. */
 long arje_op_run(const struct arje_op *op, const char **syscall);
 
+/* Send the facts that are wanted (facts.c); 0 or -errno, and what was refused. proc: a descriptor of /proc/self. */
+long arje_report(int status, int proc, uint64_t wanted, struct arje_record *record, const char **what);
+
 #endif

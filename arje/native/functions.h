@@ -12,8 +12,8 @@ int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, stru
 /* Let the child pass the gate (also: tell it that its id maps are written). */
 int arje_release(int status_fd);
 
-/* One record: 1 and *pid = the sender as we see it; 0 at EOF; -EAGAIN when nothing is there and block is 0. */
-int arje_receive(int status_fd, int block, struct arje_record *record, int *pid);
+/* One record and what is behind it. 0: EOF; -EAGAIN: nothing there and block is 0. */
+int arje_receive(int status_fd, int block, struct arje_message *message);
 
 /* Clone a child that does nothing, with these CLONE_NEW... flags, and reap it. 0 or -errno. */
 int arje_probe_clone(uint64_t flags);

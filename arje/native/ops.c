@@ -60,6 +60,12 @@ static long do_loopback(const struct arje_op *op, const char **syscall) {
     *syscall = "ioctl SIOCSIFFLAGS";
     request.ifr_flags = IFF_UP | IFF_RUNNING;
     long answer = raw3(__NR_ioctl, fd, SIOCSIFFLAGS, &request);
+    if (answer >= 0) {
+        *syscall = "ioctl SIOCGIFFLAGS"; /* read back: whether it is up */
+        answer = raw3(__NR_ioctl, fd, SIOCGIFFLAGS, &request);
+        if (answer >= 0 && !(request.ifr_flags & IFF_UP))
+            answer = -ENETDOWN;
+    }
     raw1(__NR_close, fd);
     return answer;
 }
@@ -109,7 +115,8 @@ static long do_pivot_root(const struct arje_op *op, const char **syscall) {
 static long do_session(const struct arje_op *op, const char **syscall) {
     (void)op;
     TRY("setsid", raw0(__NR_setsid));
-    return 0;
+    *syscall = "getsid";
+    return raw1(__NR_getsid, 0) == raw0(__NR_getpid) ? 0 : -EIO;
 }
 
 static long do_umask(const struct arje_op *op, const char **syscall) {
@@ -133,8 +140,10 @@ static long do_uid(const struct arje_op *op, const char **syscall) {
 }
 
 static long do_parent_death_signal(const struct arje_op *op, const char **syscall) {
+    int now = 0;
     TRY("prctl PR_SET_PDEATHSIG", raw2(__NR_prctl, PR_SET_PDEATHSIG, op->a));
-    return 0;
+    TRY("prctl PR_GET_PDEATHSIG", raw2(__NR_prctl, PR_GET_PDEATHSIG, &now)); /* no file of /proc shows it */
+    return (uint64_t)now == op->a ? 0 : -EIO;
 }
 
 static long do_chdir(const struct arje_op *op, const char **syscall) {
@@ -145,7 +154,8 @@ static long do_chdir(const struct arje_op *op, const char **syscall) {
 static long do_no_new_privs(const struct arje_op *op, const char **syscall) {
     (void)op;
     TRY("prctl PR_SET_NO_NEW_PRIVS", raw5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    return 0;
+    *syscall = "prctl PR_GET_NO_NEW_PRIVS";
+    return raw5(__NR_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -EIO;
 }
 
 typedef long (*arje_do)(const struct arje_op *op, const char **syscall);

@@ -105,26 +105,27 @@ int arje_release(int status_fd) {
     return sent < 0 ? -errno : 0;
 }
 
-int arje_receive(int status_fd, int block, struct arje_record *record, int *pid) {
+int arje_receive(int status_fd, int block, struct arje_message *message) {
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(struct ucred))];
     } control;
-    struct iovec data = {record, sizeof *record};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    ssize_t got = recvmsg(status_fd, &message, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
+    struct iovec data[2] = {{&message->record, sizeof message->record}, {message->data, sizeof message->data}};
+    struct msghdr arriving = {.msg_iov = data, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(status_fd, &arriving, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
     if (got < 0)
         return errno == ECONNRESET ? 0 : -errno; /* reset: the child left without reading its release */
     if (got == 0)
         return 0;
-    if (got != sizeof *record)
+    if (got < (ssize_t)sizeof message->record)
         return -EPROTO;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    *pid = -1;
+    message->length = (uint32_t)(got - (ssize_t)sizeof message->record);
+    message->pid = -1;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&arriving);
     if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS) {
         struct ucred sender;
         memcpy(&sender, CMSG_DATA(header), sizeof sender);
-        *pid = sender.pid;
+        message->pid = sender.pid;
     }
     return 1;
 }
@@ -137,8 +138,8 @@ static int64_t now(void) {
 
 static int bench_one(struct arje_plan *plan, void *stack, const int *stdio, const char *cgroup, int64_t *nanoseconds) {
     struct arje_child child;
-    struct arje_record record;
-    int pid, answer;
+    struct arje_message message;
+    int answer;
     int64_t begin = now();
     plan->cgroup_fd = -1;
     if (cgroup != NULL) {
@@ -149,8 +150,8 @@ static int bench_one(struct arje_plan *plan, void *stack, const int *stdio, cons
     if (answer == 0) {
         arje_release(child.status_fd);
         do
-            answer = arje_receive(child.status_fd, 1, &record, &pid);
-        while (answer == 1 && record.kind == ARJE_HOT);
+            answer = arje_receive(child.status_fd, 1, &message);
+        while (answer == 1 && (message.record.kind == ARJE_HOT || message.record.kind == ARJE_FACTS));
         *nanoseconds = now() - begin;
         siginfo_t info;
         waitid(P_PIDFD, (id_t)child.pidfd, &info, WEXITED);

@@ -1,0 +1,111 @@
+"""What one process is, in the kernel's own words: texts of /proc (proc(5)), parsed when somebody asks.
+
+The texts come from the process itself, right before it became its payload (``native.FACTS``), or are read from outside.
+The first is the better witness: a payload may change its umask, limits or session at once, or end.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from arje.kernel import process
+
+#: Kinds of namespace to the links that say which one a process will run in. CLONE_NEWTIME takes effect at execve.
+_LINKS = {kind: f"ns/{name}" for kind, name in process.NAMESPACE_FILES.items()} | {"time": "ns/time_for_children"}
+_FILES = ("status", "limits", "uid_map", "gid_map", "mountinfo", "timens_offsets")
+
+
+class Mount(NamedTuple):
+    """One line of mountinfo (proc_pid_mountinfo(5)): ``root`` is what of the file system is seen at ``point``.
+
+    ``device`` is the file system's number (``0:42``): a new instance has a new one.
+    """
+
+    device: str
+    point: str
+    root: str
+    options: frozenset[str]
+    kind: str
+    source: str
+
+
+class Facts:
+    """The facts of one process. A fact that was not told raises KeyError."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self.texts = texts
+
+    @classmethod
+    def of_report(cls, data: bytes) -> Facts:
+        """Return the facts of a child's report: name, NUL, text, NUL, and so on; pieces of one name belong together."""
+        pieces = data.split(b"\0")
+        texts: dict[str, str] = {}
+        for name, text in zip(pieces[::2], pieces[1::2], strict=False):
+            key = os.fsdecode(name)
+            texts[key] = texts.get(key, "") + os.fsdecode(text)
+        return cls(texts)
+
+    @classmethod
+    def of_process(cls, pid: int | str) -> Facts:
+        """Read them from outside. Raises FileNotFoundError, ProcessLookupError when the process is gone or ending."""
+        texts = {name: Path(f"/proc/{pid}/{name}").read_text(errors="surrogateescape") for name in _FILES}
+        if "\nUmask:" not in texts["status"] or "\nState:\tZ" in texts["status"] or "\nState:\tX" in texts["status"]:
+            raise ProcessLookupError(3, "the process is ending")  # it has no file system context any more
+        texts |= {link: os.readlink(f"/proc/{pid}/{link}") for link in (*_LINKS.values(), "cwd")}
+        return cls(texts)
+
+    @cached_property
+    def status(self) -> dict[str, str]:
+        """The fields of status, values stripped."""
+        return process.parse_status(self.texts["status"])
+
+    @cached_property
+    def limits(self) -> tuple[tuple[int, int], ...]:
+        """Soft and hard limits, indexed by RLIMIT_*; infinity is 2**64-1."""
+        return process.parse_limits(self.texts["limits"])
+
+    @cached_property
+    def namespaces(self) -> dict[str, str]:
+        """The namespaces by kind: ``{"mount": "mnt:[4026531841]", …}``; kinds that the kernel lacks are left out."""
+        found = {kind: self.texts.get(link, "") for kind, link in _LINKS.items()}
+        return {kind: text for kind, text in found.items() if text}
+
+    def id_map(self, which: str) -> tuple[tuple[int, int, int], ...]:
+        """The lines of ``uid_map`` or ``gid_map``: (inside, outside, count)."""
+        return process.parse_id_map(self.texts[which])
+
+    @cached_property
+    def mounts(self) -> tuple[Mount, ...]:
+        """Every mount that the process sees, in the order in which they were made."""
+        return tuple(_mount(line) for line in self.texts["mountinfo"].splitlines())
+
+    def place_of(self, path: str) -> tuple[str, str]:
+        """Return (device, path inside that file system) of a path, by the mount that covers it. Raises OSError."""
+        real = os.path.realpath(path, strict=True)
+        covering = [m for m in self.mounts if m.point == "/" or f"{real}/".startswith(f"{m.point}/")]
+        mount = max(covering, key=lambda m: len(m.point))  # of equals the first; stacked mounts are looked for below
+        mount = next(m for m in reversed(covering) if m.point == mount.point)
+        inside = os.path.relpath(real, mount.point)
+        return mount.device, os.path.normpath(os.path.join(mount.root, inside))  # noqa: PTH118 - texts, not files
+
+    def mount_at(self, point: str) -> Mount | None:
+        """Return the mount that covers a mount point, the last one when several are stacked; None when none is there."""
+        found = [mount for mount in self.mounts if mount.point == point]
+        return found[-1] if found else None
+
+    @property
+    def time_offsets(self) -> dict[str, float]:
+        """The offsets of the clocks in seconds: ``{"monotonic": 1.5, "boottime": 0.0}``."""
+        lines = (line.split() for line in self.texts["timens_offsets"].splitlines())
+        return {clock: int(seconds) + int(nanoseconds) / 1e9 for clock, seconds, nanoseconds in lines}
+
+
+def _mount(line: str) -> Mount:
+    left, _, right = line.partition(" - ")
+    fields, (kind, source, *_) = left.split(" "), right.split(" ")
+    plain = process.unescape
+    options = frozenset(fields[5].split(","))
+    return Mount(fields[2], plain(fields[4]), plain(fields[3]), options, kind, plain(source))
