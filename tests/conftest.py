@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from arje.ctl.client import Client
+
+# A loaded machine is slow; that says nothing about the code.
+settings.register_profile("arje", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("arje")
 
 ROOT = Path(__file__).parent.parent
 NOBODY = 65534

@@ -299,8 +299,8 @@ class Pending:
 
     def _judge(self) -> None:
         """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""
-        self._read = grants, losses = self._read_back()
-        if refused := refusals(self._plan.soma, losses):
+        self._read = self._read_back()
+        if refused := refusals(self._plan.soma, self._read[1]):
             self._failure = IncarnationRefused(self._plan.card.label, refused)
             self._kill()
         else:

@@ -51,7 +51,7 @@ def test_a_one_shot_that_failed_starts_again_only_when_its_card_says_so() -> Non
     assert after(Supervision(kind=Kind.ONE_SHOT, restart=RestartWhen.ON_FAILURE), CODE).kind is Verdict.AGAIN
 
 
-@pytest.mark.parametrize(("restart", "exit"), itertools.product(RestartWhen, ENDINGS))
+@pytest.mark.parametrize(("restart", "exit"), list(itertools.product(RestartWhen, ENDINGS)))
 def test_a_delegate_is_never_started_again(restart: RestartWhen, exit: Exit | None) -> None:
     decision = after(Supervision(kind=Kind.DELEGATE, restart=restart), exit)
     assert decision.kind is (Verdict.DONE if exit == OK else Verdict.FAILED)
@@ -170,7 +170,7 @@ def test_the_default_card_that_crashes_at_once_slows_down_and_never_meets_the_li
 
 @pytest.mark.parametrize(
     ("verdict", "event"),
-    zip(Verdict, [Event.EXITED_RETRY, Event.EXITED_DONE, Event.EXITED_FAILED], strict=True),
+    list(zip(Verdict, [Event.EXITED_RETRY, Event.EXITED_DONE, Event.EXITED_FAILED], strict=True)),
 )
 def test_each_verdict_has_its_event(verdict: Verdict, event: Event) -> None:
     assert Decision(kind=verdict).event is event

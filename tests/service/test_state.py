@@ -13,7 +13,7 @@ from arje.service.state import STOP_WITH, TRANSITIONS, WITH_PROCESS, Event, Stat
 ENDINGS = {Event.EXITED_RETRY, Event.EXITED_DONE, Event.EXITED_FAILED}
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(State, Event))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
 def test_every_pair_is_in_the_table_or_refused(state: State, event: Event) -> None:
     if (state, event) in TRANSITIONS:
         assert next_state("web", state, event) is TRANSITIONS[state, event]
