@@ -1,4 +1,4 @@
-"""The body of a card: namespaces, ids, limits, cgroup, mounts, descriptors.
+"""The body of a card: namespaces, ids, files, limits, descriptors. The parts have a file each beside this one.
 
 Every field is a request. What became of it is in the incarnation's grants and degradations, under the names of
 :data:`FEATURES`. Fields that isolation is promised for but that are not built yet are in :data:`NOT_YET`; the loader
@@ -10,30 +10,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
+from arje.card import files, ids, limits, namespaces
+from arje.card.files import Overlay, PivotRoot
+from arje.card.ids import IdMap, RunAs
+from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
+from arje.card.namespaces import Namespaces, TimeOffsets
+
+__all__ = [
+    "FEATURES",
+    "INFINITY",
+    "NOT_YET",
+    "RLIMITS",
+    "CgroupLimits",
+    "IdMap",
+    "Namespaces",
+    "Overlay",
+    "PivotRoot",
+    "RunAs",
+    "Soma",
+    "Stdio",
+    "TimeOffsets",
+]
+
 _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
-
-#: The sixteen limits of setrlimit(2), by the names that /proc/PID/limits and prlimit(1) use; the value is RLIMIT_*.
-RLIMITS: Final = {
-    "cpu": 0,
-    "fsize": 1,
-    "data": 2,
-    "stack": 3,
-    "core": 4,
-    "rss": 5,
-    "nproc": 6,
-    "nofile": 7,
-    "memlock": 8,
-    "as": 9,
-    "locks": 10,
-    "sigpending": 11,
-    "msgqueue": 12,
-    "nice": 13,
-    "rtprio": 14,
-    "rttime": 15,
-}
-
-#: RLIM_INFINITY, which a card writes as ``"infinity"``.
-INFINITY: Final = 2**64 - 1
 
 #: Card field → what it will be, for fields that isolation.md promises and that this version refuses by name.
 NOT_YET: Final = {
@@ -66,107 +65,6 @@ NOT_YET: Final = {
     "controlling_tty": "a controlling terminal",
     "delegate": "cgroup delegation",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Namespaces:
-    """Which of the eight namespace kinds are the service's own. TOML may also write a list: ``["mount", "pid"]``."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    mount: bool = False
-    pid: bool = False
-    net: bool = False
-    uts: bool = False
-    ipc: bool = False
-    user: bool = False
-    cgroup: bool = False
-    time: bool = False
-
-    def asked(self) -> tuple[str, ...]:
-        """Return the names of the kinds that are asked for, in the order of this class."""
-        return tuple(name for name in self.__slots__ if getattr(self, name))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdMap:
-    """One line of a uid_map or gid_map (user_namespaces(7)): ``inside``, ``outside``, ``count``."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    inside: int
-    outside: int
-    count: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunAs:
-    """The identity of the payload. Names or numbers; TOML may also write ``run_as = "user:group"``."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    user: str | int
-    group: str | int | None = None
-    """Primary group; None means the user's own."""
-    groups: tuple[str | int, ...] | None = None
-    """Supplementary groups; None means those of the group database, an empty list none at all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CgroupLimits:
-    """Place and limits in cgroup v2 (kernel: admin-guide/cgroup-v2). None means: not asked for."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    path: str = ""
-    """Directory below the manager's own cgroup; empty means the label."""
-    cpu_weight: int | None = None
-    """cpu.weight, 1 to 10000."""
-    cpu_max: str | None = None
-    """cpu.max: ``"50%"``, or ``"QUOTA PERIOD"`` in microseconds as the kernel writes it."""
-    io_weight: int | None = None
-    """io.weight, 1 to 10000."""
-    memory_max: int | None = None
-    """memory.max in bytes; TOML may write ``"256M"``."""
-    memory_high: int | None = None
-    memory_low: int | None = None
-    memory_swap_max: int | None = None
-    pids_max: int | None = None
-    """pids.max: number of tasks."""
-    cpuset: str | None = None
-    """cpuset.cpus: ``"0-3,5"``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overlay:
-    """An overlay mount (kernel: filesystems/overlayfs). ``lower`` is a list, uppermost first."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    lower: tuple[str, ...]
-    upper: str = ""
-    work: str = ""
-    merged: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PivotRoot:
-    """The service's new root (pivot_root(2)). With ``put_old_name`` the old root stays reachable below that directory."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    new_root: str
-    put_old_name: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeOffsets:
-    """Offsets of a time namespace's clocks in seconds (time_namespaces(7))."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-
-    monotonic: float = 0.0
-    boottime: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,22 +126,12 @@ class Soma:
 
 #: Every feature name that ``require`` and ``prefer`` know. ``cgroup.*`` and ``rlimit.*`` may be named by their family.
 FEATURES: Final = (
-    *(name if name != "cgroup" else "cgroup-ns" for name in Namespaces.__slots__),
-    "id-map",
-    "run_as",
-    *(f"rlimit.{name}" for name in RLIMITS),
-    "cgroup",
-    *(f"cgroup.{name}" for name in CgroupLimits.__slots__ if name != "path"),
-    "cpu_affinity",
-    "hostname",
+    *namespaces.FEATURES,
+    *ids.FEATURES,
+    *files.FEATURES,
+    *limits.FEATURES,
     "loopback",
-    "time_offsets",
-    "proc",
-    "overlay",
-    "pivot_root",
-    "no_new_privs",
     "parent_death_signal",
-    "dumpable",
     "new_session",
     "chdir",
     "umask",

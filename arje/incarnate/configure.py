@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import resource
 import stat
 import time
 from pathlib import Path
+from typing import Final
 
 from arje import native
-from arje.card.soma import INFINITY, RLIMITS
 from arje.errors import SetupFailed
-from arje.incarnate.plan import Blueprint
-from arje.incarnate.verify import cgroup_text
-from arje.incarnate.wishes import Wish
-from arje.incarnation import Cause, Degradation, Step
+from arje.incarnate.blueprint import Blueprint, Wish
+from arje.incarnate.families import FAMILIES
+from arje.incarnate.families.limits import cgroup_text
+from arje.incarnate.family import Applier, Narrowed
+from arje.incarnation import Degradation, Step
 from arje.kernel.capabilities import CGROUP_FILES, cause_of_errno
 from arje.kernel.cgroup import Cgroup
 
@@ -51,68 +51,25 @@ def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
     return tuple(losses)
 
 
+APPLIERS: Final[dict[str, Applier]] = {name: applier for family in FAMILIES for name, applier in family.APPLY.items()}
+
+
 def apply(plan: Blueprint, pid: int) -> tuple[Degradation, ...]:
-    """Set limits, affinity and time offsets of the waiting child; return what the kernel refused."""
+    """Do what only the parent can do for the waiting child; return what the kernel refused or narrowed."""
     losses = []
+    has = plan.has
     for wish in plan.wishes:
+        applier = APPLIERS.get(wish.feature) or APPLIERS.get(wish.feature.partition(".")[0])
+        if applier is None or wish.feature not in has:
+            continue
         try:
-            _apply_one(plan, wish, pid)
-        except _Narrowed as narrowed:
+            applier(plan, wish, pid)
+        except Narrowed as narrowed:
             losses.append(narrowed.degradation)
         except (OSError, ValueError) as error:
             refused = error if isinstance(error, OSError) else OSError(22, str(error))
             losses.append(loss(wish, refused, "prlimit" if wish.feature.startswith("rlimit") else wish.feature))
     return tuple(losses)
-
-
-class _Narrowed(Exception):
-    """The kernel granted less without saying so."""
-
-    def __init__(self, degradation: Degradation) -> None:
-        super().__init__(str(degradation))
-        self.degradation = degradation
-
-
-def _apply_one(plan: Blueprint, wish: Wish, pid: int) -> None:
-    if wish.feature.startswith("rlimit."):
-        name = wish.feature.removeprefix("rlimit.")
-        soft, hard = next((soft, hard) for found, soft, hard in plan.soma.rlimits if found == name)
-        resource.prlimit(pid, RLIMITS[name], (_limit(soft), _limit(hard)))
-    elif wish.feature == "dumpable":
-        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-    elif wish.feature == "cpu_affinity":
-        _set_affinity(plan, wish, pid)
-    elif wish.feature == "time_offsets" and plan.soma.time_offsets and "time" in plan.kinds:
-        offsets = plan.soma.time_offsets
-        lines = [_offset("monotonic", offsets.monotonic), _offset("boottime", offsets.boottime)]
-        Path(f"/proc/{pid}/timens_offsets").write_text("".join(lines))
-
-
-def _limit(value: int) -> int:
-    return resource.RLIM_INFINITY if value == INFINITY else value
-
-
-def _offset(clock: str, seconds: float) -> str:
-    whole = int(seconds // 1)
-    return f"{clock} {whole} {round((seconds - whole) * 1e9)}\n"
-
-
-def _set_affinity(plan: Blueprint, wish: Wish, pid: int) -> None:
-    """A cpuset may narrow the mask silently (sched_setaffinity(2)), so it is read back."""
-    os.sched_setaffinity(pid, plan.soma.cpu_affinity)
-    granted = os.sched_getaffinity(pid)
-    if granted != set(plan.soma.cpu_affinity):
-        raise _Narrowed(
-            Degradation(
-                feature=wish.feature,
-                requested=wish.requested,
-                obtained=",".join(map(str, sorted(granted))),
-                cause=Cause.LIMIT,
-                detail="the machine or an outer cpuset has no more of these CPUs",
-                since=time.time(),
-                remedy="ask for CPUs that are there",
-            )
-        )
 
 
 def failure(plan: Blueprint, record: native.Record) -> SetupFailed:

@@ -7,76 +7,28 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from arje.card.card import Card
 from arje.card.payload import Native
 from arje.card.soma import IdMap, Overlay, PivotRoot, Soma
 from arje.errors import SetupFailed
+from arje.incarnate.blueprint import Blueprint, Program
+from arje.incarnate.families import FAMILIES, files, ids, namespaces
+from arje.incarnate.families.namespaces import feature_of
+from arje.incarnate.family import Scene
 from arje.incarnate.policy import is_required
-from arje.incarnate.setup import ChildSetup, PlannedOp
-from arje.incarnate.wishes import Wish, feature_of, foresee, foresee_identity, refuse_nonsense, wishes_of
+from arje.incarnate.setup import ChildSetup
+from arje.incarnate.wishes import foresee, foresee_identity, refuse_nonsense, wishes_of
 from arje.incarnation import Degradation, Step
 from arje.kernel import identity
 from arje.kernel.capabilities import CapabilitySet
 from arje.native import CLONE_NEW, FACT
 
+#: Feature (or family) → the fact that shows it, beside those of status.
+SHOWN_BY: Final = {feature: fact for family in FAMILIES for feature, fact in family.SHOWN_BY.items()}
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What is executed: candidates for execve in order, argv and environment."""
-
-    paths: tuple[bytes, ...]
-    argv: tuple[bytes, ...]
-    envp: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Ids as the payload itself sees them; ``groups`` None: those of the manager stay. ``field`` asked for them."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] | None
-    field: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blueprint:
-    """All that a spawn needs, decided. ``kinds`` are the namespaces of the clone call, by card name.
-
-    ``credentials`` None: the payload keeps the manager's. ``judged``: the child waits until what it has was read back.
-    """
-
-    card: Card
-    soma: Soma
-    program: Program
-    wishes: tuple[Wish, ...]
-    losses: tuple[Degradation, ...]
-    kinds: tuple[str, ...]
-    ops: tuple[PlannedOp, ...]
-    uid_map: tuple[IdMap, ...]
-    gid_map: tuple[IdMap, ...]
-    late_user: bool
-    credentials: Credentials | None
-    judged: bool
-
-    @property
-    def has(self) -> frozenset[str]:
-        """The features that are still asked of the kernel."""
-        lost = {loss.feature for loss in self.losses}
-        return frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
-
-    def describe(self) -> Iterator[str]:
-        """Yield the lines that a plan shows, in the order in which they happen."""
-        if self.kinds:
-            yield "clone: " + " ".join(self.kinds)
-        yield from (planned.describe() for planned in self.ops)
-        yield f"exec: {os.fsdecode(self.program.paths[0])}"
 
 
 def make(
@@ -100,7 +52,7 @@ def make(
     who = _identity(card, soma)
     lost = foresee(wishes, soma, capabilities, (*losses, *foresee_identity(who, soma, capabilities)))
     gone = {loss.feature for loss in lost}
-    have = {wish.feature for wish in wishes} - gone
+    have = frozenset(wish.feature for wish in wishes) - gone
     late_user = "user" in have and capabilities.privileged
     kinds = tuple(kind for kind in soma.namespaces.asked() if feature_of(kind) in have)
     if late_user:
@@ -109,11 +61,12 @@ def make(
         kinds = tuple(kind for kind in kinds if kind != "cgroup")
     if "run_as" not in have:
         who = None
-    uid_map, gid_map = _maps(soma, who) if "user" in have else ((), ())
-    ids = _credentials(soma, who, have, (uid_map, gid_map), late_user=late_user)
+    uid_map, gid_map = ids.maps(soma, who) if "user" in have else ((), ())
+    who_inside = ids.credentials(soma, who, have, (uid_map, gid_map), late_user=late_user)
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
     judged = soma.strict_caps or bool(soma.require)
-    _place(setup, soma, have, ids, late_user=late_user, cgroup_late=cgroup_late, judged=judged)
+    scene = Scene(soma=soma, have=have, credentials=who_inside, late_user=late_user, cgroup_late=cgroup_late)
+    _place(setup, scene, judged=judged)
     return Blueprint(
         card=card,
         soma=soma,
@@ -125,7 +78,7 @@ def make(
         uid_map=uid_map,
         gid_map=gid_map,
         late_user=late_user,
-        credentials=ids,
+        credentials=who_inside,
         judged=judged,
     )
 
@@ -183,97 +136,30 @@ def _identity(card: Card, soma: Soma) -> identity.Identity | None:
         raise SetupFailed(card.label, Step.PLAN, 0, field, str(error), line=card.source.line_of(field)) from error
 
 
-def _maps(soma: Soma, who: identity.Identity | None) -> tuple[tuple[IdMap, ...], tuple[IdMap, ...]]:
-    """Return the lines to write. Default: 0 inside, the service's own ids outside."""
-    uid, gid = (who.uid, who.gid) if who and not soma.uid_map else (os.geteuid(), os.getegid())
-    return soma.uid_map or (IdMap(inside=0, outside=uid),), soma.gid_map or (IdMap(inside=0, outside=gid),)
-
-
-def _inside(lines: tuple[IdMap, ...]) -> int:
-    """The id to be inside: 0 when it is mapped, else the first that is."""
-    return 0 if any(line.inside == 0 for line in lines) else lines[0].inside
-
-
-def _credentials(
-    soma: Soma,
-    who: identity.Identity | None,
-    have: set[str],
-    maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]],
-    *,
-    late_user: bool,
-) -> Credentials | None:
-    """Return the ids to take: inside a user namespace the card's when it maps ids itself, else the one mapped id."""
-    field = "soma.run_as" if soma.run_as else "soma.namespaces.user"
-    if "user" not in have:
-        ours = (os.geteuid(), os.getegid())
-        change = who is not None and ((who.uid, who.gid) != ours or ours[0] == 0)
-        return Credentials(who.uid, who.gid, who.groups, field) if who is not None and change else None
-    if who is not None and soma.uid_map:
-        return Credentials(who.uid, who.gid, who.groups if late_user else None, field)
-    return Credentials(_inside(maps[0]), _inside(maps[1]), () if late_user else None, field)
-
-
-def _place(
-    setup: ChildSetup,
-    soma: Soma,
-    have: set[str],
-    ids: Credentials | None,
-    *,
-    late_user: bool,
-    cgroup_late: bool,
-    judged: bool,
-) -> None:
+def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     """Put every op into its phase; the order is the reason that this is one function (isolation.md §3, 10 and 14)."""
+    soma = scene.soma
     if soma.new_session:
         setup.with_session()
-    if cgroup_late and "cgroup-ns" in have:
-        setup.with_cgroup_namespace()
-    if "mount" in have:
-        setup.with_mount_namespace(os.stat("/proc/self/ns/mnt").st_ino)
-    if "hostname" in have:
-        setup.with_hostname(soma.hostname)
-    if "loopback" in have:
-        setup.with_loopback()
-    if soma.overlay and "overlay" in have:
-        setup.with_overlay(soma.overlay, user="user" in have and not late_user)
-    if "proc" in have:
-        root = soma.pivot_root.new_root.rstrip("/") if soma.pivot_root and "pivot_root" in have else ""
-        setup.with_proc(f"{root}/proc", make=bool(root))
-    if soma.pivot_root and "pivot_root" in have:
-        setup.with_pivot_root(soma.pivot_root)
+    namespaces.place(setup, scene)
+    files.place(setup, scene)
     setup.with_umask(soma.umask)
-    if late_user:
-        setup.with_late_user_namespace()
-    if ids:
-        setup.with_identity(ids.uid, ids.gid, ids.groups, ids.field)
+    ids.place(setup, scene)
     if soma.parent_death_signal:
         setup.with_parent_death_signal(signal_number(soma.parent_death_signal))
     if soma.chdir:
         setup.with_chdir(soma.chdir)
-    setup.with_report(_facts(have), judged=judged)
+    setup.with_report(_facts(scene.have), judged=judged)
     if soma.no_new_privs:
         setup.with_no_new_privs()
 
 
-#: Feature (or family) → the facts that show it, beside those of status.
-_SHOWN_BY: Final = {
-    "rlimit": "limits",
-    "dumpable": "limits",
-    "id-map": "maps",
-    "proc": "mounts",
-    "overlay": "mounts",
-    "pivot_root": "mounts",
-    "time_offsets": "time",
-    "chdir": "cwd",
-    "hostname": "nodename",
-}
-
-
-def _facts(have: set[str]) -> int:
+def _facts(have: frozenset[str]) -> int:
     """Return the bits of the facts by which these features are read back."""
     bits = FACT["status"]
     for feature in have:
-        bits |= FACT[_SHOWN_BY.get(feature.partition(".")[0], "status")]
+        shown_by = SHOWN_BY.get(feature) or SHOWN_BY.get(feature.partition(".")[0], "status")
+        bits |= FACT[shown_by]
     return bits
 
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from arje.card.soma import Soma
+from arje.incarnate.families import FAMILIES
 from arje.incarnation import Degradation
 
 #: Features whose loss would show the service another world, or run it as somebody else.
-MUST: Final = frozenset({"overlay", "pivot_root", "run_as", "chdir", "umask", "new_session", "id-map", "time_offsets"})
+MUST: Final = frozenset().union(*(family.MUST for family in FAMILIES))
 
 
 def is_required(soma: Soma, feature: str) -> bool:

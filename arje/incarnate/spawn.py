@@ -20,10 +20,11 @@ from arje import native
 from arje.card.card import Card
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import configure, idmap, plan, verify
+from arje.incarnate.blueprint import Blueprint
+from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.outcome import Outcome, discard
-from arje.incarnate.plan import Blueprint
 from arje.incarnate.policy import refusals
-from arje.incarnate.wishes import kind_of, loss_of
+from arje.incarnate.wishes import loss_of
 from arje.incarnation import Degradation, Grant, Incarnation, Step
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
 from arje.kernel.cgroup import Cgroup

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from arje.card.card import Card
 from arje.card.soma import FEATURES, Soma
 from arje.errors import SetupFailed
+from arje.incarnate.blueprint import Wish
+from arje.incarnate.families import FAMILIES
 from arje.incarnation import Cause, Degradation, Step
 from arje.kernel import identity
 from arje.kernel.capabilities import Availability, CapabilitySet
 
-_CPU_SETSIZE: Final = 1024  # sched_setaffinity(2): glibc's cpu_set_t
 #: Features that mean nothing without another: when the right one is lost, so is the left one.
-NEEDS: Final = {
-    "hostname": ("uts",),
-    "loopback": ("net",),
-    "proc": ("pid", "mount"),
-    "overlay": ("mount",),
-    "pivot_root": ("mount",),
-    "time_offsets": ("time",),
-    "id-map": ("user",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One thing a card asks for: the feature's name, the value for people, and the field it stands in."""
-
-    feature: str
-    requested: str
-    field: str
-
-
-def kind_of(feature: str) -> str:
-    """Return the namespace kind of a feature's name (``cgroup-ns`` → ``cgroup``)."""
-    return "cgroup" if feature == "cgroup-ns" else feature
-
-
-def feature_of(kind: str) -> str:
-    return "cgroup-ns" if kind == "cgroup" else kind
+NEEDS: Final = {feature: needed for family in FAMILIES for feature, needed in family.NEEDS.items()}
 
 
 def loss_of(wish: Wish, found: Availability) -> Degradation:
@@ -61,87 +37,40 @@ def loss_of(wish: Wish, found: Availability) -> Degradation:
     )
 
 
+def wishes_of(soma: Soma) -> Iterator[Wish]:
+    """Yield every wish of a soma, family by family."""
+    for family in FAMILIES:
+        yield from family.wishes(soma)
+
+
 def refuse_nonsense(card: Card, soma: Soma) -> None:
+    """Raise SetupFailed with step ``plan`` for the first thing that cannot work on any machine."""
+
     def refuse(field: str, detail: str, hint: str) -> None:
         line = card.source.line_of(field)
         raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=hint, line=line)
 
-    spaces = soma.namespaces
-    for field, asked in (("pivot_root", soma.pivot_root), ("overlay", soma.overlay)):
-        if asked and not spaces.mount:
-            refuse(f"soma.{field}", "it would change the manager's own mounts", "ask for namespaces.mount as well")
-    if soma.proc and not (spaces.pid and spaces.mount):
-        refuse("soma.proc", "a new /proc needs a pid and a mount namespace", "ask for both, or leave proc out")
-    if soma.hostname and not spaces.uts:
-        refuse("soma.hostname", "it would rename the machine", "ask for namespaces.uts as well")
-    if soma.time_offsets and not spaces.time:
-        refuse("soma.time_offsets", "there is no time namespace", "ask for namespaces.time as well")
-    if (soma.uid_map or soma.gid_map) and not spaces.user:
-        refuse("soma.uid_map", "there is no user namespace to map", "ask for namespaces.user as well")
-    if any(not 0 <= cpu < _CPU_SETSIZE for cpu in soma.cpu_affinity):
-        refuse("soma.cpu_affinity", f"{list(soma.cpu_affinity)}", f"CPUs are numbered 0 to {_CPU_SETSIZE - 1}")
+    for family in FAMILIES:
+        for problem in family.nonsense(soma):
+            refuse(*problem)
     for name in (*soma.require, *soma.prefer):
         if name not in FEATURES and name not in ("cgroup", "rlimit"):
             refuse("soma.require" if name in soma.require else "soma.prefer", f"no feature {name!r}", "")
-    for field, value in _texts(soma):
+    for field, value in texts(soma, "soma"):
         if "\0" in value:
             refuse(field, f"a NUL byte in {value!r}", "remove it")
 
 
-def _texts(soma: Soma) -> Iterator[tuple[str, str]]:
-    yield "soma.hostname", soma.hostname
-    yield "soma.chdir", soma.chdir
-    if soma.overlay:
-        for path in (*soma.overlay.lower, soma.overlay.upper, soma.overlay.work, soma.overlay.merged):
-            yield "soma.overlay", path
-    if soma.pivot_root:
-        yield "soma.pivot_root", soma.pivot_root.new_root + soma.pivot_root.put_old_name
-
-
-def wishes_of(soma: Soma) -> Iterator[Wish]:
-    for kind in soma.namespaces.asked():
-        yield Wish(feature_of(kind), f"own {kind} namespace", f"soma.namespaces.{kind}")
-    if soma.namespaces.user:
-        lines = ", ".join(f"{m.inside}→{m.outside}+{m.count}" for m in soma.uid_map)
-        yield Wish("id-map", lines or "one line", "soma.uid_map")
-    if soma.cgroup:
-        yield Wish("cgroup", "own cgroup", "soma.cgroup")
-        for name in soma.cgroup.__slots__:
-            value = getattr(soma.cgroup, name)
-            if name != "path" and value is not None:
-                yield Wish(f"cgroup.{name}", str(value), f"soma.cgroup.{name}")
-    for name, soft, hard in soma.rlimits:
-        yield Wish(f"rlimit.{name}", f"{soft} {hard}", f"soma.rlimits.{name}")
-    if soma.cpu_affinity:
-        yield Wish("cpu_affinity", ",".join(map(str, soma.cpu_affinity)), "soma.cpu_affinity")
-    if soma.run_as:
-        yield Wish("run_as", str(soma.run_as.user), "soma.run_as")
-    if soma.hostname:
-        yield Wish("hostname", soma.hostname, "soma.hostname")
-    if soma.namespaces.net:
-        yield Wish("loopback", "up", "soma.namespaces.net")
-    if soma.wants_proc:
-        yield Wish("proc", "own /proc", "soma.proc")
-    if soma.overlay:
-        yield Wish("overlay", soma.overlay.merged, "soma.overlay")
-    if soma.pivot_root:
-        yield Wish("pivot_root", soma.pivot_root.new_root, "soma.pivot_root")
-    if soma.time_offsets:
-        offsets = soma.time_offsets
-        yield Wish(
-            "time_offsets", f"monotonic {offsets.monotonic:g} boottime {offsets.boottime:g}", "soma.time_offsets"
-        )
-    if soma.no_new_privs:
-        yield Wish("no_new_privs", "1", "soma.no_new_privs")
-    if soma.parent_death_signal:
-        yield Wish("parent_death_signal", soma.parent_death_signal, "soma.parent_death_signal")
-    if soma.dumpable is False:
-        yield Wish("dumpable", "no core dumps", "soma.dumpable")
-    if soma.new_session:
-        yield Wish("new_session", "own session", "soma.new_session")
-    if soma.chdir:
-        yield Wish("chdir", soma.chdir, "soma.chdir")
-    yield Wish("umask", f"{soma.umask:04o}", "soma.umask")
+def texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
+    """Yield every string in a value with the field that it stands in; items of lists have their list's."""
+    if isinstance(value, str):
+        yield field, value
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for part in dataclasses.fields(value):
+            yield from texts(getattr(value, part.name), f"{field}.{part.name}")
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from texts(item, field)
 
 
 def foresee(

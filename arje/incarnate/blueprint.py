@@ -1,0 +1,74 @@
+"""The plan of one incarnation as data: what was wished, what is lost already, and all that a spawn needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from arje.card.card import Card
+from arje.card.soma import IdMap, Soma
+from arje.incarnate.setup import PlannedOp
+from arje.incarnation import Degradation
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One thing a card asks for: the feature's name, the value for people, and the field it stands in."""
+
+    feature: str
+    requested: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is executed: candidates for execve in order, argv and environment."""
+
+    paths: tuple[bytes, ...]
+    argv: tuple[bytes, ...]
+    envp: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Ids as the payload itself sees them; ``groups`` None: those of the manager stay. ``field`` asked for them."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] | None
+    field: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """All that a spawn needs, decided. ``kinds`` are the namespaces of the clone call, by card name.
+
+    ``credentials`` None: the payload keeps the manager's. ``judged``: the child waits until what it has was read back.
+    """
+
+    card: Card
+    soma: Soma
+    program: Program
+    wishes: tuple[Wish, ...]
+    losses: tuple[Degradation, ...]
+    kinds: tuple[str, ...]
+    ops: tuple[PlannedOp, ...]
+    uid_map: tuple[IdMap, ...]
+    gid_map: tuple[IdMap, ...]
+    late_user: bool
+    credentials: Credentials | None
+    judged: bool
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The features that are still asked of the kernel."""
+        lost = {loss.feature for loss in self.losses}
+        return frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
+
+    def describe(self) -> Iterator[str]:
+        """Yield the lines that a plan shows, in the order in which they happen."""
+        if self.kinds:
+            yield "clone: " + " ".join(self.kinds)
+        yield from (planned.describe() for planned in self.ops)
+        yield f"exec: {os.fsdecode(self.program.paths[0])}"

@@ -1,0 +1,87 @@
+"""What a family of features says about itself. Each module of ``families/`` is one; nobody else knows its features.
+
+A family answers the same questions in the order in which an incarnation asks them: what does the card wish, what of it is
+nonsense on every machine, which step does it (:class:`Scene` tells what is left to be placed), what does the parent do
+while the child waits, and what do the kernel's own words (:class:`~arje.kernel.facts.Facts`) say it became.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from arje.card.soma import Soma
+from arje.incarnate.blueprint import Blueprint, Credentials, Wish
+from arje.incarnation import Degradation
+from arje.kernel.facts import Facts
+
+
+class Nonsense(NamedTuple):
+    """A field that cannot work on any machine, why, and what to write instead."""
+
+    field: str
+    detail: str
+    hint: str
+
+
+class Answer(NamedTuple):
+    """What the kernel says about one wish, and whether that is what was meant."""
+
+    granted: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What the child's ops are placed for: the wishes that are still ``have``, the ids, and what comes late."""
+
+    soma: Soma
+    have: frozenset[str]
+    credentials: Credentials | None
+    late_user: bool
+    cgroup_late: bool
+
+
+class Narrowed(Exception):
+    """The kernel granted less than was asked without saying so; the degradation tells what."""
+
+    def __init__(self, degradation: Degradation) -> None:
+        super().__init__(str(degradation))
+        self.degradation = degradation
+
+
+#: Reads one wish back: the child's facts, the manager's own, the plan, the wish. Raises KeyError or OSError: not readable.
+Reader = Callable[[Facts, Facts, Blueprint, Wish], Answer]
+#: Does one wish from outside for the waiting child with this pid. Raises OSError (refused), ValueError, Narrowed.
+Applier = Callable[[Blueprint, Wish, int], None]
+
+
+class Family(Protocol):
+    """The questions. Tables are keyed by feature, or by the family's name before the dot (``rlimit``)."""
+
+    @property
+    def NEEDS(self) -> Mapping[str, tuple[str, ...]]:
+        """Feature → features without which it means nothing: lost together with them."""
+
+    @property
+    def MUST(self) -> frozenset[str]:
+        """Features whose loss would show the service another world: by default they may not degrade."""
+
+    @property
+    def SHOWN_BY(self) -> Mapping[str, str]:
+        """Feature → the fact (``native.FACT``) that shows it; ``status`` is always told."""
+
+    @property
+    def APPLY(self) -> Mapping[str, Applier]:
+        """Feature → what the parent does for it while the child waits."""
+
+    @property
+    def READ(self) -> Mapping[str, Reader]:
+        """Feature → its reader. One that has none is asked again by its own step (ops.c)."""
+
+    def wishes(self, soma: Soma) -> Iterator[Wish]:
+        """Yield what the card asks for."""
+
+    def nonsense(self, soma: Soma) -> Iterator[Nonsense]:
+        """Yield what cannot work anywhere."""
