@@ -129,18 +129,15 @@ def _ancestors(file: Path, raw: dict[str, Any], source: Source) -> Loaded:
         try:
             loaded = _one(file, ancestor.translate(document), own)
         except normalise.Unreadable as error:
-            loaded = _unreadable(file, error, own)
+            loaded = Loaded((), (_unreadable(file, error, own),))
         cards += loaded.cards
         problems += loaded.problems
     return Loaded(tuple(cards), tuple(problems))
 
 
 def _one(file: Path, raw: dict[str, Any], source: Source) -> Loaded:
-    try:
-        spelled = normalise.card(raw)
-    except normalise.Unreadable as error:
-        return _unreadable(file, error, source)
-    problems: list[CardProblem] = []
+    spelled, wrong = normalise.card(raw)
+    problems = [_unreadable(file, error, source) for error in wrong]
     if "payload" in spelled:  # judged apart: of a union pydantic would report every member's complaints
         try:
             spelled["payload"] = _payload(spelled["payload"])
@@ -152,7 +149,7 @@ def _one(file: Path, raw: dict[str, Any], source: Source) -> Loaded:
     except ValidationError as error:
         problems += [_problem(file, source, dict(item)) for item in error.errors(include_url=False)]
     if problems:
-        return Loaded((), tuple(problems))
+        return Loaded((), tuple(sorted(problems, key=lambda problem: problem.line)))
     if not _LABEL.fullmatch(card.label):
         line = source.line_of("label")
         message = f"{card.label!r} is no label"
@@ -167,8 +164,8 @@ def _payload(raw: dict[str, Any]) -> Payload:
     return TypeAdapter(kind).validate_python(raw)
 
 
-def _unreadable(file: Path, error: normalise.Unreadable, source: Source) -> Loaded:
-    return _bad(file, source.line_of(error.field), str(error), error.remedy, field=error.field)
+def _unreadable(file: Path, error: normalise.Unreadable, source: Source) -> CardProblem:
+    return CardProblem(str(file), source.line_of(error.field), error.field, str(error), error.remedy)
 
 
 def _bad(file: Path, line: int, message: str, remedy: str, *, field: str = "") -> Loaded:

@@ -1,17 +1,18 @@
 """What people may write shorter: durations, sizes, octal masks, lists of namespaces, tables of limits.
 
-Turns the plain dict of a TOML card into the shape of the dataclasses. Raises :class:`Unreadable` with the field; it
-checks only what it converts, everything else is pydantic's to judge.
+Turns the plain dict of a TOML card into the shape of the dataclasses. A converter raises :class:`Unreadable`; :func:`card`
+collects all of them, so that one wrong field does not hide the next. It checks only what it converts, everything else is
+pydantic's to judge.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from arje.card.nearest import nearest
-from arje.card.soma import INFINITY, NOT_YET, RLIMITS, Namespaces
+from arje.card.soma import FEATURES, INFINITY, NOT_YET, RLIMITS, Namespaces
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -25,12 +26,13 @@ _ANCESTOR_LIMITS: Final = {"mem_bytes": "as"}
 
 
 class Unreadable(ValueError):
-    """A value that no shorthand explains."""
+    """A value that no shorthand explains. ``more`` are further ones of the same field."""
 
-    def __init__(self, field: str, message: str, remedy: str = "") -> None:
+    def __init__(self, field: str, message: str, remedy: str = "", more: Iterable[Unreadable] = ()) -> None:
         super().__init__(message)
         self.field = field
         self.remedy = remedy
+        self.more = tuple(more)
 
 
 def duration(value: Any, field: str) -> Any:
@@ -74,20 +76,28 @@ def limits(value: Any, field: str) -> Any:
     """Return (name, soft, hard) of each limit of a table."""
     if not isinstance(value, dict):
         raise Unreadable(field, "not a table", "write {nofile = 1024}")
-    found = []
+    found, wrong = [], []
     for name, pair in value.items():
-        if pair is None:
-            continue
-        known = _ANCESTOR_LIMITS.get(name, name)
-        if known not in RLIMITS:
-            near = nearest(name, RLIMITS)
-            raise Unreadable(f"{field}.{name}", "no such limit", f"did you mean {near!r}?" if near else "")
-        soft, hard = pair if isinstance(pair, list) and len(pair) == 2 else (pair, pair)
-        soft, hard = limit(soft, f"{field}.{name}"), limit(hard, f"{field}.{name}")
-        if soft > hard:
-            raise Unreadable(f"{field}.{name}", f"the soft limit {soft} is over the hard limit {hard}", "swap them")
-        found.append((known, soft, hard))
+        try:
+            if pair is not None:
+                found.append(_one_limit(name, pair, f"{field}.{name}"))
+        except Unreadable as error:
+            wrong.append(error)
+    if wrong:
+        raise Unreadable(wrong[0].field, str(wrong[0]), wrong[0].remedy, wrong[1:])
     return found
+
+
+def _one_limit(name: str, pair: Any, field: str) -> tuple[str, int, int]:
+    known = _ANCESTOR_LIMITS.get(name, name)
+    if known not in RLIMITS:
+        near = nearest(name, RLIMITS)
+        raise Unreadable(field, "no such limit", f"did you mean {near!r}?" if near else "")
+    soft, hard = pair if isinstance(pair, list) and len(pair) == 2 else (pair, pair)
+    soft, hard = limit(soft, field), limit(hard, field)
+    if soft > hard:
+        raise Unreadable(field, f"the soft limit {soft} is over the hard limit {hard}", "swap them")
+    return known, soft, hard
 
 
 def namespaces(value: Any, field: str) -> Any:
@@ -117,62 +127,87 @@ def run_as(value: Any, field: str) -> Any:
     return {"user": user, "group": group} if colon else {"user": user}
 
 
+def features(value: Any, field: str) -> Any:
+    """Return the list of features as it is, when each is one or a family of them."""
+    known = {*FEATURES, *(name.partition(".")[0] for name in FEATURES)}
+    for name in value if isinstance(value, list) else ():
+        if name not in known:
+            near = nearest(str(name), known)
+            raise Unreadable(field, f"no feature {name!r}", f"did you mean {near!r}?" if near else "")
+    return value
+
+
 _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "namespaces": namespaces,
     "rlimits": limits,
     "umask": mask,
     "run_as": run_as,
+    "require": features,
+    "prefer": features,
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_swap_max")
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout")
 
 
-def card(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a card's dict with every shorthand spelled out. Raises Unreadable."""
-    raw = dict(raw)
-    if "soma" in raw:
-        raw["soma"] = _soma(_table(raw["soma"], "soma"))
-    if "supervision" in raw:
-        kept = dict(_table(raw["supervision"], "supervision"))
-        for name in _TIMED:
-            if name in kept:
-                kept[name] = duration(kept[name], f"supervision.{name}")
-        if isinstance(rate := kept.get("rate_limit"), dict) and "interval" in rate:
-            kept["rate_limit"] = rate | {"interval": duration(rate["interval"], "supervision.rate_limit.interval")}
-        raw["supervision"] = kept
+def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
+    """Return a card's dict with every shorthand spelled out, and what could not be: those fields are left out."""
+    raw, wrong = dict(raw), list[Unreadable]()
     if raw.get("payload") in ("virtual", "Virtual"):
         del raw["payload"]  # the default
-    if "payload" in raw:
-        raw["payload"] = _payload(_table(raw["payload"], "payload"))
-    return raw
+    for name, convert in (("soma", _soma), ("supervision", _supervision), ("payload", _payload)):
+        if name not in raw:
+            continue
+        if isinstance(raw[name], dict):
+            raw[name] = convert(raw[name], wrong)
+        else:
+            wrong.append(Unreadable(name, "not a table", f"write [{name}]"))
+            del raw[name]
+    return raw, wrong
 
 
-def _table(value: Any, field: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise Unreadable(field, "not a table", f"write [{field}]")
-    return value
+def _converted(
+    table: dict[str, Any], converters: dict[str, Callable[[Any, str], Any]], place: str, wrong: list[Unreadable]
+) -> dict[str, Any]:
+    """Return the table with each of the fields converted; those that cannot be are left out and told in ``wrong``."""
+    done = {}
+    for name, value in table.items():
+        try:
+            done[name] = converters[name](value, f"{place}.{name}") if name in converters else value
+        except Unreadable as error:
+            wrong += (error, *error.more)
+    return done
 
 
-def _soma(raw: dict[str, Any]) -> dict[str, Any]:
-    soma = dict(raw)
-    for name in soma:
-        if name in NOT_YET:
-            raise Unreadable(f"soma.{name}", f"not yet: {NOT_YET[name]} is not built", "remove it, or wait for it")
-    for name, convert in _SOMA.items():
-        if name in soma:
-            soma[name] = convert(soma[name], f"soma.{name}")
+def _soma(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
+    soma = _converted(raw, dict.fromkeys(NOT_YET, _not_yet) | _SOMA, "soma", wrong)
     if isinstance(group := soma.get("cgroup"), dict):
-        soma["cgroup"] = {
-            key: size(value, f"soma.cgroup.{key}") if key in _SIZED else value for key, value in group.items()
-        }
+        soma["cgroup"] = _converted(group, dict.fromkeys(_SIZED, size), "soma.cgroup", wrong)
     if isinstance(overlay := soma.get("overlay"), dict) and isinstance(overlay.get("lower"), str):
         soma["overlay"] = overlay | {"lower": [overlay["lower"]]}
     return soma
 
 
-def _payload(raw: dict[str, Any]) -> dict[str, Any]:
-    payload = dict(raw)
+def _not_yet(value: Any, field: str) -> Any:
+    raise Unreadable(
+        field, f"not yet: {NOT_YET[field.removeprefix('soma.')]} is not built", "remove it, or wait for it"
+    )
+
+
+def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
+    kept = _converted(raw, dict.fromkeys(_TIMED, duration), "supervision", wrong)
+    if isinstance(rate := kept.get("rate_limit"), dict):
+        kept["rate_limit"] = _converted(rate, {"interval": duration}, "supervision.rate_limit", wrong)
+    return kept
+
+
+def _payload(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
+    payload = _converted(raw, {"env": _env}, "payload", wrong)
     if "env" in payload:
-        env = _table(payload.pop("env"), "payload.env")
-        payload["envp"] = [(name, str(value)) for name, value in env.items()]
+        payload["envp"] = payload.pop("env")
     return payload
+
+
+def _env(value: Any, field: str) -> Any:
+    if not isinstance(value, dict):
+        raise Unreadable(field, "not a table", 'write env = {NAME = "value"}')
+    return [(name, str(text)) for name, text in value.items()]

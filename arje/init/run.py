@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import sys
 from dataclasses import replace
@@ -26,6 +27,7 @@ from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
 
 REFUSED, BROKEN, NOT_FOUND = 153, 126, 127
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,10 +63,9 @@ def card_of(options: argparse.Namespace) -> Card:
         wanted["namespaces"] = names if names in ("all", "minimal") else names.split(",")
     if options.run_as:
         wanted["run_as"] = options.run_as
-    try:
-        raw = normalise.card({"label": "run", "soma": wanted})
-    except normalise.Unreadable as error:
-        raise ArjeError(f"{error} ({error.remedy})" if error.remedy else str(error)) from error
+    raw, wrong = normalise.card({"label": "run", "soma": wanted})
+    if wrong:
+        raise ArjeError("; ".join(f"{error} ({error.remedy})" if error.remedy else str(error) for error in wrong))
     asked = adapter().validate_python(raw).soma
     if names:
         soma = replace(soma, namespaces=asked.namespaces)
@@ -85,6 +86,7 @@ def card_of(options: argparse.Namespace) -> Card:
 def main_run(argv: list[str]) -> int:
     """Run the command and return the exit status. Raises ArjeError for a bad card."""
     card = card_of(parser().parse_args(argv))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # before there is a command that one of them could miss
     native.prctl_subreaper()
     base = cgroup.find_base("arje-run")
     incarnator = Incarnator(CapabilitySet.detect(base), base)
@@ -103,8 +105,14 @@ def main_run(argv: list[str]) -> int:
 
 def _wait(outcome: Outcome) -> Exit:
     """Pass signals on until the command has ended, and leave nothing of it behind."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda number, _: outcome.signal_main(number))
+    signals = native.signalfd(_PASSED_ON)
+    poll = select.poll()
+    poll.register(signals, select.POLLIN)
+    poll.register(outcome.pidfd, select.POLLIN)
+    while outcome.pidfd not in (ready := dict(poll.poll())):
+        for number, _, _ in native.read_signals(signals) if signals in ready else ():
+            outcome.signal_main(number)
+    os.close(signals)
     info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
     assert info is not None
     ended = outcome.exit_of(Exit.from_wait(info.si_code, info.si_status))

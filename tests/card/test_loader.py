@@ -107,6 +107,8 @@ def test_wasm_is_refused_with_its_line_and_reason() -> None:
         ("[soma]\nrlimits = {nofile = [2, 1]}\n", 2, "soma.rlimits.nofile", "over the hard limit"),
         ("[soma.cgroup]\nmemory_max = 'much'\n", 2, "soma.cgroup.memory_max", "256M"),
         ("soma = 1\n", 1, "soma", "not a table"),
+        ("[soma]\nrequire = ['sescomp', 'net']\n", 2, "soma.require", "no feature 'sescomp'"),
+        ("[payload]\nexec = 'a'\nenv = 3\n", 3, "payload.env", "env = {NAME"),
         ("description = '''\nlabel = 1\n'''\nlabl = 'x'\n", 4, "labl", "did you mean 'label'"),
     ],
 )
@@ -119,9 +121,31 @@ def test_a_problem_names_line_field_and_remedy(text: str, line: int, field: str,
 
 
 def test_every_problem_of_a_card_is_reported_at_once() -> None:
-    text = "labl = 'x'\n[payload]\nexec = 3\n[supervision]\nkind = 'x'\nrestart = 'y'\n"
-    fields = {problem.field for problem in load_text(Path("web.toml"), text).problems}
-    assert fields == {"labl", "payload.exec", "supervision.kind", "supervision.restart"}
+    text = """labl = 'x'
+[payload]
+exec = 3
+[supervision]
+kind = 'x'
+initial = 'soon'
+[soma]
+umask = 'x'
+rlimits = {a = 1, nofile = [2, 1]}
+join = {}
+[soma.cgroup]
+memory_max = 'much'
+"""
+    fields = [problem.field for problem in load_text(Path("web.toml"), text).problems]
+    assert fields == [
+        "labl",
+        "payload.exec",
+        "supervision.kind",
+        "supervision.initial",
+        "soma.umask",
+        "soma.rlimits.a",
+        "soma.rlimits.nofile",
+        "soma.join",
+        "soma.cgroup.memory_max",
+    ]
 
 
 def test_one_bad_file_never_stops_the_others(tmp_path: Path) -> None:
