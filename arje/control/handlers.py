@@ -18,6 +18,7 @@ class Door(Protocol):
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def doctor(self) -> list[dict[str, Any]]: ...
     def forecast(self, label: str) -> dict[str, Any]: ...
+    async def check(self, name: str, text: str) -> dict[str, Any]: ...
     def schema(self) -> dict[str, Any]: ...
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
@@ -32,35 +33,39 @@ class InvalidParameter(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: who asks (for causes), and the parameters by name, checked on reading."""
+    """One call: who asks (for causes), and the parameters by name, checked on reading. A null one is a missing one."""
 
     who: str
     parameters: dict[str, Any]
 
+    def _value(self, name: str, default: Any) -> Any:
+        value = self.parameters.get(name)
+        return default if value is None else value
+
     def text(self, name: str, default: str | None = None) -> str:
         """Return a string. Raises InvalidParameter."""
-        value = self.parameters.get(name, default)
+        value = self._value(name, default)
         if not isinstance(value, str):
             raise InvalidParameter(name)
         return value
 
     def number(self, name: str, default: int) -> int:
         """Return an integer from 0 to a million. Raises InvalidParameter."""
-        value = self.parameters.get(name, default)
+        value = self._value(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**6:
             raise InvalidParameter(name)
         return value
 
     def flag(self, name: str) -> bool:
         """Return a boolean, false when it is missing. Raises InvalidParameter."""
-        value = self.parameters.get(name, False)
+        value = self._value(name, False)
         if not isinstance(value, bool):
             raise InvalidParameter(name)
         return value
 
     def labels(self) -> list[str]:
         """Return the list of labels, empty when it is missing. Raises InvalidParameter."""
-        value = self.parameters.get("labels", [])
+        value = self._value("labels", [])
         if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
             raise InvalidParameter("labels")
         return value
@@ -111,7 +116,11 @@ async def _doctor(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _forecast(door: Door, call: Call) -> dict[str, Any]:
-    return {"forecast": door.forecast(call.text("label"))}
+    return door.forecast(call.text("label"))
+
+
+async def _check(door: Door, call: Call) -> dict[str, Any]:
+    return await door.check(call.text("name"), call.text("text"))
 
 
 async def _start(door: Door, call: Call) -> dict[str, Any]:
@@ -148,6 +157,7 @@ METHODS: Final[dict[str, Method]] = {
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label",)),
+    "Check": Method(_check, ("name", "text")),
     "Start": Method(_start, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
     "Restart": Method(_restart, ("labels",), True),

@@ -25,6 +25,7 @@ from arje.errors import NoSuchService, OrderingError
 
 LOG = log.logger()
 INTERFACE: Final = "io.arje.Manager"
+SERVICE: Final = "org.varlink.service"
 LARGEST: Final = 1024 * 1024  # bytes of one request
 _CONNECTIONS: Final = 64  # of one uid: nobody locks the others out
 _PATIENCE: Final = 30.0  # seconds for a client to take an answer
@@ -72,6 +73,7 @@ class Connection:
         self._door = door
         raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self._pid, self._uid, _ = struct.unpack("iII", raw)
+        self._who = f"uid {self._uid} ({', '.join(filter(None, (_command(self._pid), f'pid {self._pid}')))})"
 
     async def run(self, open_of: Counter[int]) -> None:
         """Answer requests until the client leaves. A failure of the connection or of a handler ends only this.
@@ -125,7 +127,7 @@ class Connection:
         except OrderingError as error:
             reply = {"error": f"{INTERFACE}.Ordering", "parameters": {"message": str(error)}}
         except InvalidParameter as error:
-            reply = {"error": "org.varlink.service.InvalidParameter", "parameters": {"parameter": error.args[0]}}
+            reply = {"error": f"{SERVICE}.InvalidParameter", "parameters": {"parameter": error.args[0]}}
         if not oneway:
             await self._send(reply)
 
@@ -138,16 +140,16 @@ class Connection:
         parameters = request.get("parameters") or {}
         if not isinstance(parameters, dict):
             raise InvalidParameter("parameters")
-        if interface == "org.varlink.service":
+        if interface == SERVICE:
             return self._introspect(name, parameters)
         if interface != INTERFACE:
-            raise VarlinkError("org.varlink.service.InterfaceNotFound", interface=interface)
-        call = Call(f"uid {self._uid} (pid {self._pid})", parameters)
+            raise VarlinkError(f"{SERVICE}.InterfaceNotFound", interface=interface)
+        call = Call(self._who, parameters)
         if name == "Follow":
             return await self._follow(call, more)
         method = METHODS.get(name)
         if method is None:
-            raise VarlinkError("org.varlink.service.MethodNotFound", method=name)
+            raise VarlinkError(f"{SERVICE}.MethodNotFound", method=name)
         for parameter in parameters:
             if parameter not in method.parameters:
                 raise InvalidParameter(parameter)
@@ -157,17 +159,23 @@ class Connection:
 
     async def _follow(self, call: Call, more: bool) -> dict[str, Any]:
         if not more:
-            raise VarlinkError("org.varlink.service.ExpectedMore")
+            raise VarlinkError(f"{SERVICE}.ExpectedMore")
         self._door.services(call.labels(), full=False)  # an unknown label is an answer now, not silence
         for parameter in call.parameters:
             if parameter not in ("labels", "lines"):
                 raise InvalidParameter(parameter)
         follow = self._door.follow(call.labels(), call.number("lines", 0))
+        gone: Exception | None = None
         async with contextlib.aclosing(follow) as lines, trio.open_nursery() as nursery:  # type: ignore[type-var]
             nursery.start_soon(self._watch, nursery.cancel_scope)
-            async for line in lines:
-                await self._send({"parameters": {"line": line}, "continues": True})
+            try:
+                async for line in lines:
+                    await self._send({"parameters": {"line": line}, "continues": True})
+            except (trio.BrokenResourceError, trio.TooSlowError) as error:
+                gone = error  # raised below: out of the nursery it would come as a group
             nursery.cancel_scope.cancel()
+        if gone is not None:
+            raise gone
         return {}
 
     async def _watch(self, scope: trio.CancelScope) -> None:
@@ -183,10 +191,19 @@ class Connection:
                 "product": "arje",
                 "version": arje.__version__,
                 "url": "",
-                "interfaces": ["org.varlink.service", INTERFACE],
+                "interfaces": [SERVICE, INTERFACE],
             }
         if name != "GetInterfaceDescription":
-            raise VarlinkError("org.varlink.service.MethodNotFound", method=name)
-        if parameters.get("interface") != INTERFACE:
-            raise VarlinkError("org.varlink.service.InterfaceNotFound", interface=str(parameters.get("interface")))
-        return {"description": resources.files("arje.control").joinpath(f"{INTERFACE}.varlink").read_text()}
+            raise VarlinkError(f"{SERVICE}.MethodNotFound", method=name)
+        interface = Call(self._who, parameters).text("interface")
+        if interface not in (SERVICE, INTERFACE):
+            raise VarlinkError(f"{SERVICE}.InterfaceNotFound", interface=interface)
+        return {"description": resources.files("arje.control").joinpath(f"{interface}.varlink").read_text()}
+
+
+def _command(pid: int) -> str:
+    """Return the name of a client's process for the causes that it makes; empty when it has gone, or is not ours to see."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""

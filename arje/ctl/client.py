@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+    from typing import Any, Final
 
 INTERFACE: Final = "io.arje.Manager"
 
@@ -31,7 +34,7 @@ class CallError(Exception):
 class Client:
     """A connection to a manager. Raises Unreachable when there is none; ``timeout`` in seconds, None for no end."""
 
-    def __init__(self, path: Path, timeout: float | None = None) -> None:
+    def __init__(self, path: str | PathLike[str], timeout: float | None = None) -> None:
         self.path = path
         self._buffer = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

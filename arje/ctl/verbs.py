@@ -1,49 +1,75 @@
-"""The verbs of arjectl: what each asks the manager, and the exit code that its answer means."""
+"""The verbs of arjectl: what each asks the manager, and the exit code that its answer means.
+
+Pages that only some verbs show are imported by those: every start of arjectl pays for what stands at the top.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
 
-import arje
+from arje import __version__
 from arje.ctl import render
-from arje.ctl.client import Client, Unreachable
 from arje.ctl.exitcodes import Action, Query
-from arje.ctl.words import Paper
+from arje.ctl.words import escape
 
-Run = Callable[[Client, argparse.Namespace, Paper], int]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+    from typing import Any, Final
+
+    from arje.ctl.client import Client
+    from arje.ctl.words import Paper
+
+    Run = Callable[[Client, Namespace, Paper], int]
+
+_LARGEST: Final = 900_000  # bytes of a request with a card in it; the manager hangs up at a mebibyte
 
 
-@dataclass(frozen=True, slots=True)
 class Verb:
-    """A verb: how it runs, what it is for, its operands (``?`` one or none, ``*`` any, ``+`` some), names hands know."""
+    """A verb: how it runs, what it is for, its operands (``?`` one or none, ``*`` any, ``+`` some), names hands know.
 
-    run: Run
-    help: str
-    operands: str = ""
-    operand: str = "SERVICE"
-    aliases: tuple[str, ...] = ()
-    query: bool = True
-    needs_manager: bool = True
+    ``query``: it only looks. ``strict``: it takes ``--strict``.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        help: str,
+        operands: str = "",
+        operand: str = "SERVICE",
+        aliases: tuple[str, ...] = (),
+        *,
+        query: bool = True,
+        strict: bool = False,
+        needs_manager: bool = True,
+    ) -> None:
+        self.run = run
+        self.help = help
+        self.operands = operands
+        self.operand = operand
+        self.aliases = aliases
+        self.query = query
+        self.strict = strict
+        self.needs_manager = needs_manager
 
 
 def _json(paper: Paper, value: Any) -> None:
     paper.line(json.dumps(value, ensure_ascii=True))
 
 
-def _status(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _status(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=bool(args.labels))["services"]
     manager = client.call("GetManager")["manager"]
     if args.json:
         _json(paper, {"manager": manager, "services": services})
     elif args.labels:
+        from arje.ctl import detail
+
         for number, service in enumerate(services):
             if number:
                 paper.line()
-            render.detail(paper, service)
+            detail.detail(paper, service)
     else:
         render.table(paper, manager, services)
         if any(service["isolation"]["degradations"] for service in services):
@@ -54,7 +80,7 @@ def _status(client: Client, args: argparse.Namespace, paper: Paper) -> int:
     return Query.NOT_RUNNING
 
 
-def _list(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _list(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False)["services"]
     if args.json:
         _json(paper, services)
@@ -66,7 +92,7 @@ def _list(client: Client, args: argparse.Namespace, paper: Paper) -> int:
     return Query.TRUE
 
 
-def _show(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _show(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=True)["services"]
     if args.json:
         _json(paper, services)
@@ -75,34 +101,35 @@ def _show(client: Client, args: argparse.Namespace, paper: Paper) -> int:
         if number:
             paper.line()
         for name, value in service.items():
-            paper.line(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+            paper.line(f"{name}={escape(value) if isinstance(value, str) else json.dumps(value)}")
     return Query.TRUE
 
 
-def _why(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _why(client: Client, args: Namespace, paper: Paper) -> int:
     chain = client.call("Why", label=args.labels[0])["chain"]
     _json(paper, chain) if args.json else render.why(paper, chain)
     return Query.TRUE
 
 
-def _degradations(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _degradations(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False)["services"]
     if args.json:
         _json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
-    elif any(service["isolation"]["degradations"] for service in services):
-        render.degradations(paper, services)
     else:
-        paper.line("Everything that was asked for is granted.")
+        render.degradations(paper, services)
+        render.degradations_summary(paper, services)
     return Query.TRUE
 
 
-def _doctor(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _doctor(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import forecast
+
     features = client.call("Doctor")["features"]
-    _json(paper, features) if args.json else render.doctor(paper, features)
+    _json(paper, features) if args.json else forecast.doctor(paper, features)
     return Query.TRUE
 
 
-def _logs(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _logs(client: Client, args: Namespace, paper: Paper) -> int:
     def show(line: dict[str, Any]) -> None:
         _json(paper, line) if args.json else render.log_line(paper, line)
 
@@ -117,39 +144,39 @@ def _logs(client: Client, args: argparse.Namespace, paper: Paper) -> int:
     return Query.TRUE
 
 
-def _schema(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _schema(client: Client, args: Namespace, paper: Paper) -> int:
     paper.line(json.dumps(client.call("Schema")["schema"], indent=None if args.json else 2))
     return Query.TRUE
 
 
-def _ping(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _ping(client: Client, args: Namespace, paper: Paper) -> int:
     answer = client.call("Ping")
     _json(paper, answer) if args.json else paper.line(f"arje {answer['version']}, pid {answer['pid']}")
     return Query.TRUE
 
 
-def _version(client: Client, args: argparse.Namespace, paper: Paper) -> int:
-    paper.line(json.dumps({"version": arje.__version__}) if args.json else f"arjectl {arje.__version__}")
+def _version(client: Client, args: Namespace, paper: Paper) -> int:
+    paper.line(json.dumps({"version": __version__}) if args.json else f"arjectl {__version__}")
     return Query.TRUE
 
 
-def _start(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _start(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Start", labels=args.labels), args, paper)
 
 
-def _stop(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _stop(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Stop", labels=args.labels, force=args.force), args, paper)
 
 
-def _restart(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _restart(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Restart", labels=args.labels), args, paper)
 
 
-def _wait(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _wait(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Wait", labels=args.labels), args, paper)
 
 
-def _results(answer: dict[str, Any], args: argparse.Namespace, paper: Paper) -> int:
+def _results(answer: dict[str, Any], args: Namespace, paper: Paper) -> int:
     results = answer["results"]
     if args.json:
         _json(paper, results)
@@ -171,23 +198,65 @@ def _verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
     return Action.DONE
 
 
-def _plan(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _plan(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import forecast
+
+    if args.labels:
+        return _plan_one(client, args, paper)
     found = client.call("Plan")["plan"]
     if args.json:
         _json(paper, found)
     else:
-        render.plan(paper, found)
-        if found["changes"] and not found["problems"]:
+        forecast.plan(paper, found)
+        if found["problems"]:
+            paper.line("arjectl apply would change nothing before these are mended; the cards in force stay.")
+        elif found["changes"]:
             paper.line(f"Take it with: arjectl apply {found['token']}")
     return Action.CARD_INVALID if found["problems"] else Action.DONE
 
 
-def _apply(client: Client, args: argparse.Namespace, paper: Paper) -> int:
+def _plan_one(client: Client, args: Namespace, paper: Paper) -> int:
+    """What a start of one service, or of the cards in a file, would do here."""
+    from arje.ctl import forecast
+
+    word = args.labels[0]
+    if "/" in word or word.endswith((".toml", ".json")):
+        found = _check(client, word)
+    else:
+        found = client.call("Forecast", label=word)
+    if args.json:
+        _json(paper, found)
+    else:
+        forecast.forecasts(paper, found)
+    if found["problems"]:
+        return Action.CARD_INVALID
+    return Action.ISOLATION_REFUSED if any(each["refusal"] for each in found["forecasts"]) else Action.DONE
+
+
+def _check(client: Client, file: str) -> dict[str, Any]:
+    """Send a card file's text to the manager; what cannot be sent is a problem like any other."""
+    try:
+        with open(file, "rb") as stream:
+            text = stream.read(_LARGEST + 1).decode()
+        if len(json.dumps(text)) <= _LARGEST:
+            return client.call("Check", name=file, text=text)
+        message, remedy = f"larger than {_LARGEST} bytes", "a card file is small text"
+    except UnicodeDecodeError as error:
+        message, remedy = f"byte {error.object[error.start]:#04x} is not UTF-8", "save the file as UTF-8"
+    except OSError as error:
+        message, remedy = f"cannot be read: {error.strerror}", "check the path and its permissions"
+    problem = {"file": file, "line": 0, "field": "", "message": message, "remedy": remedy}
+    return {"forecasts": [], "problems": [problem]}
+
+
+def _apply(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import forecast
+
     found = client.call("Apply", token=args.labels[0] if args.labels else "")["plan"]
     if args.json:
         _json(paper, found)
     else:
-        render.plan(paper, found)
+        forecast.plan(paper, found)
         for each in found["results"]:
             render.result(paper, each)
         if found["stale"]:
@@ -202,24 +271,34 @@ def _apply(client: Client, args: argparse.Namespace, paper: Paper) -> int:
 
 
 VERBS: Final[dict[str, Verb]] = {
-    "status": Verb(_status, "the table of services, or one in detail", "*"),
+    "status": Verb(_status, "the table of services, or some in detail", "*"),
     "list": Verb(_list, "labels and states", "*", aliases=("ls", "list-units")),
     "show": Verb(_show, "every field of services", "*"),
     "why": Verb(_why, "the causal chain of a service's state", "1"),
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
-    "start": Verb(_start, "start services and what they need", "+", query=False),
+    "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
     "stop": Verb(_stop, "stop services", "+", query=False),
-    "restart": Verb(_restart, "stop and start services", "+", query=False),
-    "wait": Verb(_wait, "wait until services have settled", "*", query=False),
-    "plan": Verb(_plan, "what the cards on disk would change", aliases=("diff",), query=False),
+    "restart": Verb(_restart, "stop and start services", "+", query=False, strict=True),
+    "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),
+    "plan": Verb(
+        _plan,
+        "what the cards on disk would change, or what a start of one would get here",
+        "?",
+        "SERVICE|FILE",
+        ("diff",),
+    ),
     "apply": Verb(
-        _apply, "take the cards on disk, all or none", "?", "TOKEN", ("daemon-reload", "update"), query=False
+        _apply,
+        "take the cards on disk, all or none",
+        "?",
+        "TOKEN",
+        ("daemon-reload", "update"),
+        query=False,
+        strict=True,
     ),
     "schema": Verb(_schema, "the JSON schema of a card"),
     "ping": Verb(_ping, "whether a manager answers"),
     "version": Verb(_version, "arjectl's own version", needs_manager=False),
 }
-
-__all__ = ["VERBS", "Unreachable", "Verb"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import time
-import unicodedata
-from typing import Any, Final, TextIO
+
+TYPE_CHECKING = False  # typing itself costs a tenth of arjectl's time
+if TYPE_CHECKING:
+    from typing import Any, Final, TextIO
 
 #: Glyph and SGR colour of each state; the word always stands beside them.
 MARKS: Final = {
@@ -24,6 +26,10 @@ MARKS: Final = {
 
 def escape(text: str) -> str:
     """Return the text with everything that a terminal might obey made visible (``\\x1b``); tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    import unicodedata  # a megabyte that most answers do without
+
     return "".join(
         c if c == "\t" or unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in text
     )
@@ -67,6 +73,11 @@ def because(loss: dict[str, Any]) -> str:
     return f"{how} ({loss['detail']})" if loss.get("detail") else how
 
 
+def many(count: int, word: str) -> str:
+    """Return ``1 service``, ``2 services``."""
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
 class Paper:
     """Where output goes: a terminal gets glyphs and colours (unless NO_COLOR is set), anything else plain columns."""
 
@@ -91,6 +102,15 @@ class Paper:
     def state(self, state: str, text: str = "") -> str:
         """Return a state's word in its colour."""
         return self.paint(text or state, MARKS.get(state, ("", ""))[1])
+
+    def beside(self, name: str, state: str) -> str:
+        """Return a name with its state: the glyph where there are glyphs, and always the word."""
+        return f"{escape(name)} {self.mark(state)}({self.state(state)})"
+
+    @property
+    def back(self) -> str:
+        """The arrow from a thing to what it waits for."""
+        return "←" if self.rich else "<-"
 
     def flush(self) -> None:
         """Let the reader see it now."""

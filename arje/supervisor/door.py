@@ -10,16 +10,23 @@ import fnmatch
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
 import trio
 
 import arje
+from arje.card.card import Card
+from arje.card.loader import load_text
+from arje.card.payload import Virtual
 from arje.card.schema import card_schema
-from arje.errors import NoSuchService
+from arje.errors import CardProblem, NoSuchService, SetupFailed
+from arje.incarnate.blueprint import Wish
+from arje.incarnate.plan import make as blueprint
+from arje.incarnate.spawn import Forecast
 from arje.incarnation import as_json
+from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import snapshot
@@ -128,10 +135,56 @@ class Door:
         return [as_json(found) for found in self._supervisor.incarnator.capabilities.features.values()]
 
     def forecast(self, label: str) -> dict[str, Any]:
-        """Return what a start of a service would do here. Raises NoSuchService."""
-        forecast = self._supervisor.incarnator.dry_run(self._supervisor.table.get(label).card)
-        plain: dict[str, Any] = as_json(forecast)
-        return plain | {"label": label}
+        """Return what a start of a service's card, as it is on disk now, would do here. Raises NoSuchService."""
+        plan, table = make_plan(self._directories, self._supervisor.table), self._supervisor.table
+        card = next((card for card in plan.cards if card.label == label), None) or table.get(label).card
+        file = (table.get(label).card if label in table else card).source.file
+        problems = [problem for problem in plan.problems if problem.file in (file, card.source.file)]
+        forecasts, more = self._predictions([] if problems else [card])
+        return {
+            "forecasts": forecasts,
+            "changes": [as_json(change) for change in plan.changes if change.label == label],
+            "problems": [as_json(problem) for problem in (*problems, *more)],
+        }
+
+    async def check(self, name: str, text: str) -> dict[str, Any]:
+        """Return what a start of the cards in a file's text would do here; ``name`` is the file's."""
+        loaded = await trio.to_thread.run_sync(load_text, Path(name), text)
+        cards = {service.label: service.card for service in self._supervisor.table}
+        cards |= {card.label: card for card in loaded.cards}
+        edges = [problem for problem in Graph(cards.values()).check() if problem.file == str(Path(name))]
+        forecasts, more = self._predictions(loaded.cards)
+        problems = (*loaded.problems, *edges, *more)
+        return {"forecasts": forecasts, "problems": [as_json(problem) for problem in problems]}
+
+    def _predictions(self, cards: Iterable[Card]) -> tuple[list[dict[str, Any]], list[CardProblem]]:
+        """What each card would get; what cannot be planned anywhere is a problem of its card."""
+        found, problems = [], []
+        for card in cards:
+            try:
+                found.append(self._prediction(card))
+            except SetupFailed as error:
+                line = error.line or card.source.line_of(error.field)
+                problems.append(CardProblem(card.source.file, line, error.field, error.detail, error.hint))
+        return found, problems
+
+    def _prediction(self, card: Card) -> dict[str, Any]:
+        incarnator = self._supervisor.incarnator
+        forecast, wishes = Forecast((), (), ""), tuple[Wish, ...]()
+        if not isinstance(card.payload, Virtual):
+            wishes = blueprint(card, incarnator.capabilities).wishes
+            forecast = incarnator.dry_run(card)
+        lost = {loss.feature for loss in forecast.degradations}
+        asks = [as_json(wish) | {"foreseen": wish.feature not in lost} for wish in wishes]
+        return {
+            "label": card.label,
+            "operations": list(forecast.operations),
+            "requested": len(asks),
+            "granted": sum(ask["foreseen"] for ask in asks),
+            "asks": asks,
+            "degradations": [snapshot.degradation(loss, card.soma) for loss in forecast.degradations],
+            "refusal": forecast.refusal,
+        }
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of a card."""
@@ -188,12 +241,13 @@ class Door:
     def _result(service: Service, result: str | None = None) -> dict[str, Any]:
         refused = service.failure is not None and service.failure.reason is FailureReason.ISOLATION_REFUSED
         good = service.is_up or service.state is State.DONE
+        bad = snapshot.failure_text(service.failure) if service.failure else str(service.cause)
         verdict = "refused" if refused else "done" if good else "failed"
         return {
             "label": service.label,
             "result": result or verdict,
             "state": service.state.value,
-            "detail": "" if good else (service.failure.detail if service.failure else str(service.cause)),
+            "detail": "" if good else bad,
             "degraded": len(service.degradations),
         }
 

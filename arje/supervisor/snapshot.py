@@ -1,29 +1,46 @@
-"""A service as plain data for the control socket: one dict, made at the moment it is asked for."""
+"""A service as plain data for the control socket: one dict, made at the moment it is asked for.
+
+The types are those of ``control/io.arje.Manager.varlink``; a test holds every reply against them.
+"""
 
 from __future__ import annotations
 
+import functools
+import grp
+import hashlib
+import math
+import pwd
+import stat
 import time
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
-from arje.card.payload import Legacy, Native
-from arje.errors import errno_name
+from arje.card.card import Card
+from arje.card.payload import Native
+from arje.card.soma import Soma
+from arje.card.supervision import Kind, Supervision
+from arje.errors import errno_name, errno_text
+from arje.incarnate.outcome import Outcome
 from arje.incarnate.policy import is_required
-from arje.incarnation import as_json
-from arje.service.record import Service
-from arje.service.state import State
+from arje.incarnation import Degradation, as_json
+from arje.kernel import process
+from arje.service.record import Failure, Service, StateCause
+from arje.service.state import WITH_PROCESS, State
 from arje.supervisor.supervisor import Supervisor
+
+_MOST: Final = 4 * 2**20  # bytes of a card file, as the loader has it
 
 
 def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     """Return what the table of ``arjectl status`` needs."""
     card, running = service.card, service.incarnation
     outcome = supervisor.outcomes.get(service.label)
-    memory = outcome.cgroup_file("memory.current") if outcome else None
     return {
         "label": service.label,
         "description": card.description,
         "state": service.state.value,
-        "cause": {"who": service.cause.who, "detail": service.cause.detail, "wall": service.cause.wall},
+        "cause": _why(service.cause),
         "since_s": time.monotonic() - service.since,
         "since_wall": service.cause.wall,
         "up": service.is_up,
@@ -34,13 +51,23 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "pid": running.pid if running else None,
         "leader_pid": running.leader_pid if running else None,
         "setup_ms": running.setup_ms if running else None,
-        "memory": int(memory) if memory else None,
+        "memory": _number(outcome, "memory.current"),
         "isolation": isolation(supervisor, service),
         "last_exit": str(service.last_exit) if service.last_exit else None,
         "failure": failure(service),
         "backoff_in_s": max(0.0, service.backoff_until - time.monotonic()) if service.backoff_until else None,
-        "waiting_for": list(supervisor.waits_for(service.label)) if service.state is State.WAITING else [],
+        "waiting_for": list(needs(supervisor, service)),
     }
+
+
+def _why(cause: StateCause) -> dict[str, Any]:
+    return {"who": cause.who, "detail": cause.detail, "wall": cause.wall}
+
+
+def _number(outcome: Outcome | None, file: str) -> int | None:
+    """Return the number in a file of the service's cgroup; None when there is none, or it is ``max``."""
+    text = outcome.cgroup_file(file) if outcome else None
+    return int(text) if text and text.isdigit() else None
 
 
 def isolation(supervisor: Supervisor, service: Service) -> dict[str, Any]:
@@ -53,46 +80,222 @@ def isolation(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "requested": requested,
         "granted": sum(grant.ok for grant in service.grants),
         "grants": as_json(service.grants),
-        "degradations": [
-            as_json(loss) | {"required": is_required(service.card.soma, loss.feature)} for loss in lost.values()
-        ],
+        "degradations": [degradation(loss, service.card.soma) for loss in lost.values()],
     }
+
+
+def degradation(loss: Degradation, soma: Soma) -> dict[str, Any]:
+    """Return a degradation, and whether the card refuses to live with it."""
+    plain: dict[str, Any] = as_json(loss)
+    return plain | {"required": is_required(soma, loss.feature)}
 
 
 def failure(service: Service) -> dict[str, Any] | None:
     """Return why a service failed, in fields."""
-    if service.failure is None:
+    if (failed := service.failure) is None:
         return None
-    plain: dict[str, Any] = as_json(service.failure)
-    return plain | {"errno_name": errno_name(service.failure.errno) if service.failure.errno else ""}
+    plain: dict[str, Any] = as_json(failed)
+    return plain | {
+        "errno_name": errno_name(failed.errno) if failed.errno else "",
+        "line": service.card.source.line_of(failed.field),
+        "detail": failure_text(failed),
+    }
+
+
+def failure_text(failed: Failure) -> str:
+    """Return what happened in one line: ``/no/such/program: ENOENT (No such file or directory)``."""
+    if not failed.errno:
+        return failed.detail
+    kernel = f"{errno_name(failed.errno)} ({errno_text(failed.errno)})"
+    return f"{failed.path}: {kernel}" if failed.path else kernel
+
+
+def needs(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:
+    """Yield each name that a waiting service waits for, with what that waits for in its turn, and the last one's state."""
+    if service.state is not State.WAITING:
+        return
+    for name in supervisor.waits_for(service.label):
+        chain, seen = [name], {service.label}
+        found = _meant(supervisor, name, service.label)
+        while found and found.state is State.WAITING and found.label not in seen:
+            seen.add(found.label)
+            if not (further := supervisor.waits_for(found.label)):
+                break
+            chain.append(further[0])
+            found = _meant(supervisor, further[0], found.label)
+        yield {"name": name, "chain": chain[1:], "state": found.state.value if found else None}
+
+
+def _meant(supervisor: Supervisor, name: str, asker: str) -> Service | None:
+    """Return the service that a name in a card means: of several providers one that is up, else the first."""
+    found = [supervisor.table.get(label) for label in supervisor.graph.resolve(name, asker)]
+    return next((service for service in found if service.is_up), found[0] if found else None)
 
 
 def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     """Return everything that is known of a service."""
-    card, running = service.card, service.incarnation
-    outcome = supervisor.outcomes.get(service.label)
-    payload = card.payload
-    tasks = outcome.cgroup_file("pids.current") if outcome else None
-    lines = list(supervisor.logs.of(service.label).lines)[-10:]
-    return brief(supervisor, service) | {
-        "card_file": card.source.file,
-        "card_line": card.source.line_of("label") or 1,
-        "payload": "legacy" if isinstance(payload, Legacy) else "native" if isinstance(payload, Native) else "virtual",
-        "command": [payload.exec, *payload.argv] if isinstance(payload, Native) else [],
+    card, payload = service.card, service.card.payload
+    return (
+        brief(supervisor, service)
+        | {
+            "card_file": card.source.file,
+            "card_line": card.source.line_of("label") or 1,
+            "card_on_disk": on_disk(card),
+            "payload": type(payload).__name__.lower(),
+            "command": [payload.exec, *payload.argv] if isinstance(payload, Native) else [],
+            "activation": list(activation(supervisor, service)),
+            "kill_method": service.kill_method,
+            "requires": list(card.requires),
+            "wants": list(card.wants),
+            "after": list(card.after),
+            "before": list(card.before),
+            "provides": list(card.provides),
+            "dependencies": list(dependencies(supervisor, card)),
+            "required_by": list(supervisor.graph.dependents(service.label)),
+            "history": [_why(why) | {"state": state.value} for state, why in service.history],
+            "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
+        }
+        | _life(service)
+        | _body(supervisor.outcomes.get(service.label), service)
+    )
+
+
+def on_disk(card: Card) -> str:
+    """Return whether the file of a card still says what was loaded: ``same``, ``changed`` or ``gone``."""
+    file = Path(card.source.file)
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST:  # to open a fifo would be to wait
+            return "changed"
+        return "same" if hashlib.sha256(file.read_bytes()).hexdigest() == card.source.digest else "changed"
+    except FileNotFoundError:
+        return "gone"
+    except OSError:
+        return "changed"
+
+
+def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:
+    """Yield why a service is wanted, then why the one that needs it is, and so on to a hand or to cards.d."""
+    table, seen = supervisor.table, set[str]()
+    while service.wanted and service.label not in seen and (wish := _wish(service)):
+        seen.add(service.label)
+        how, why = wish
+        if why.who in table:
+            how = "needed"
+        yield {"label": service.label, "how": how, "who": why.who, "wall": why.wall}
+        if why.who not in table:
+            return
+        service = table.get(why.who)
+
+
+def _wish(service: Service) -> tuple[str, StateCause] | None:
+    """Return how the latest wish to run came about, and whose it was; None when the history has forgotten it."""
+    again = False
+    for state, why in reversed(service.history):
+        if again and state is State.STOPPING:
+            return "restarted", why
+        if state is State.WAITING and why.who == "supervisor":
+            again = again or why.detail == "restart"
+        elif state is State.WAITING:
+            return "enabled" if why.who == "cards.d" else "started", why
+    return None
+
+
+def dependencies(supervisor: Supervisor, card: Card) -> Iterator[dict[str, Any]]:
+    """Yield every edge that a card writes down, with the service it means and that one's state."""
+    for kind in ("requires", "wants", "after", "before"):
+        for name in getattr(card, kind):
+            found = _meant(supervisor, name, card.label)
+            label, state = (found.label, found.state.value) if found else (None, None)
+            yield {"kind": kind, "name": name, "label": label, "state": state}
+
+
+def _life(service: Service) -> dict[str, Any]:
+    """How the service is kept, and where it is in that."""
+    supervision, running = service.card.supervision, service.incarnation
+    decays = running.started + supervision.healthy_after - time.monotonic() if running and service.step else None
+    plain: dict[str, Any] = as_json(supervision)
+    return {
+        "supervision": plain | {"success_exit": [str(word) for word in supervision.success_exit]},
+        "ready_ms": _ready_ms(service),
+        "last_exit_wall": _ended(service) if service.last_exit else None,
+        "backoff_step": service.step,
+        "backoff_steps": _steps(supervision),
+        "decays_in_s": decays if decays and decays > 0 else None,
+    }
+
+
+def _steps(supervision: Supervision) -> int:
+    """Return how often the wait doubles before it has reached its most."""
+    if not 0 < supervision.initial < supervision.max < math.inf:
+        return 0
+    return math.ceil(math.log2(supervision.max / supervision.initial))
+
+
+def _ready_ms(service: Service) -> float | None:
+    """Return how long the latest start took from the first step to ready, in milliseconds; None while it does not run."""
+    if service.state is not State.RUNNING or len(service.history) < 2:
+        return None
+    (before, began), (_, ready) = service.history[-2:]
+    return (ready.at - began.at) * 1000 if before is State.STARTING else None
+
+
+def _ended(service: Service) -> float | None:
+    """Return when the latest process ended (wall clock); None when the history has forgotten it."""
+    lived = {State.RUNNING, State.RELOADING, State.STOPPING}
+    if service.card.supervision.kind is Kind.ONE_SHOT:
+        lived.add(State.STARTING)
+    history = service.history
+    for (before, _), (after, why) in zip(reversed(history[:-1]), reversed(history), strict=False):
+        if before in lived and after not in WITH_PROCESS:
+            return why.wall
+    return None
+
+
+def _body(outcome: Outcome | None, service: Service) -> dict[str, Any]:
+    """What runs now: the main process, the cgroup's counters, the tree."""
+    running = service.incarnation
+    usage = (outcome.cgroup_file("cpu.stat") if outcome else None) or ""
+    micros = next((int(line.split()[1]) for line in usage.splitlines() if line.startswith("usage_usec ")), None)
+    return {
+        "main": _main(running.pid) if running else None,
         "cgroup": running.cgroup if running else "",
         "namespaces": running.namespaces if running else {},
-        "tasks": int(tasks) if tasks else None,
-        "processes": [process._asdict() for process in outcome.processes()] if outcome else [],
-        "kill_method": service.kill_method,
-        "requires": list(card.requires),
-        "wants": list(card.wants),
-        "after": list(card.after),
-        "before": list(card.before),
-        "provides": list(card.provides),
-        "supervision": as_json(card.supervision),
-        "history": [
-            {"state": state.value, "who": why.who, "detail": why.detail, "wall": why.wall}
-            for state, why in service.history
-        ],
-        "last_lines": [line.as_dict() for line in lines],
+        "tasks": _tasks(outcome),
+        "tasks_limit": _number(outcome, "pids.max"),
+        "cpu_s": micros / 1e6 if micros is not None else None,
+        "processes": [entry._asdict() for entry in outcome.processes()] if outcome else [],
     }
+
+
+def _tasks(outcome: Outcome | None) -> int | None:
+    if (counted := _number(outcome, "pids.current")) is not None:
+        return counted
+    threads = outcome.cgroup_file("cgroup.threads") if outcome else None  # without the pids controller
+    return len(threads.split()) if threads else None
+
+
+def _main(pid: int) -> dict[str, Any] | None:
+    """The payload's process: its name and who it is to the host, as the kernel says; None when it is gone."""
+    try:
+        facts = process.status(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    uid, gid = (int(facts[name].split()[1]) for name in ("Uid", "Gid"))
+    return {"pid": pid, "name": facts["Name"], "user": _user(uid), "group": _group(gid)}
+
+
+@functools.lru_cache(256)  # a status answer does not wait for a slow user database twice
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@functools.lru_cache(256)
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -388,7 +388,7 @@ def failure_of(error: IncarnationRefused | SetupFailed | OSError) -> Failure:
             path=error.detail,
             field=error.field,
             hint=error.hint,
-            detail=str(error),
+            detail=": ".join(filter(None, (error.detail, errno_text(error.errno) if error.errno else ""))),
         )
     number = error.errno or 0
     return Failure(reason=FailureReason.RESOURCES, errno=number, detail=errno_text(number))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pty
+import pwd
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from arje.ctl import words
+from arje.ctl.arguments import parse, verb_first
 from tests.conftest import ROOT, Manager, sh
+from tests.ctl import until_state
 
 Manage = Callable[..., Manager]
 SLEEP = sh("exec sleep infinity")
@@ -73,6 +78,10 @@ def test_the_exit_codes(manage: Manage) -> None:
         ("logs", "-n", "5"): 0,
         ("logs", "-n", "-1"): 2,
         ("plan",): 0,
+        ("plan", "up"): 0,
+        ("plan", "strict"): 153,
+        ("plan", "nobody"): 4,
+        ("plan", "/no/such/card.toml"): 6,
         ("apply",): 0,
     }
     assert {command: manager.ctl(*command).returncode for command in expected} == expected
@@ -90,7 +99,29 @@ def test_a_slow_verb_is_given_up_on_request(manage: Manage) -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["status", "list", "show", "degradations", "doctor", "plan", "ping", "version", "schema", "status a", "why a"],
+    [
+        "status",
+        "list",
+        "show",
+        "degradations",
+        "doctor",
+        "plan",
+        "plan a",
+        "plan /no/such.toml",
+        "apply",
+        "ping",
+        "version",
+        "schema",
+        "status a",
+        "why a",
+        "start a",
+        "restart a",
+        "wait a",
+        "a stop",
+        "status b",
+        "no-such-verb",
+        "start",
+    ],
 )
 def test_every_verb_answers_in_json(manage: Manage, verb: str) -> None:
     manager = manage({"a": SLEEP})
@@ -98,9 +129,108 @@ def test_every_verb_answers_in_json(manage: Manage, verb: str) -> None:
     assert json.loads(manager.ctl(*verb.split(), "--json").stdout) is not None
 
 
+def test_logs_in_json_are_one_object_per_line(manage: Manage) -> None:
+    manager = manage({"a": sh("echo one; echo two") + ONCE})
+    manager.settle("a")
+    lines = manager.ctl("logs", "a", "--json").stdout.splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["one", "two"]
+
+
 def test_an_error_is_json_too_when_asked(manage: Manage) -> None:
-    done = manage({}).ctl("--json", "status", "a")
-    assert json.loads(done.stdout)["error"] == "NoSuchService"
+    manager = manage({})
+    assert json.loads(manager.ctl("--json", "status", "a").stdout)["error"] == "NoSuchService"
+    assert json.loads(manager.ctl("start", "--json").stdout)["code"] == 2
+
+
+def test_the_verb_may_follow_the_services(manage: Manage) -> None:
+    manager = manage({"web": SLEEP, "db": SLEEP})
+    manager.settle("web")
+    before = manager.show("web")["pid"]
+    assert manager.ctl("web", "db", "restart", "--strict").stdout == "web: running\ndb: running\n"
+    assert manager.show("web")["pid"] != before
+    assert verb_first(["--timeout", "5", "web", "stop"]) == ["--timeout", "5", "stop", "web"]
+    assert parse(["web", "logs", "-n", "3", "db", "-f"]).labels == ["web", "db"]
+    assert verb_first(["list", "restart"]) == ["list", "restart"], "a verb in front is the verb"
+
+
+def test_a_wrong_verb_is_answered_with_the_nearest(place: Path) -> None:
+    command = [sys.executable, "-m", "arje.ctl", "--socket", str(place / "none"), "restrat"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "did you mean restart?" in done.stderr
+
+
+def test_the_table_says_what_a_service_waits_for_and_why_it_failed(manage: Manage) -> None:
+    manager = manage(
+        {
+            "front": 'requires = ["net-up"]\n' + SLEEP,
+            "net-up": 'requires = ["dev"]\n' + SLEEP,
+            "dev": '[payload]\nexec = "/no/such/device"\n',
+            "worker": sh("exit 3") + '[supervision]\nrestart = "on-failure"\ninitial = 1000\nmax = 1000\n',
+            "limit": sh("exit 3")
+            + '[supervision]\nrestart = "on-failure"\ninitial = 0\nrate_limit = {starts = 2, interval = 60}\n',
+            "skipped": 'only_if_exists = "/no/such"\n' + SLEEP,
+        }
+    )
+    for label, state in {"dev": "failed", "worker": "backoff", "limit": "failed"}.items():
+        until_state(manager, label, state)
+    lines = manager.ctl().stdout.splitlines()
+    rows = {line.split()[1]: line for line in lines[2:]}
+    assert rows["front"].endswith("needs net-up <- dev (failed)")
+    assert rows["net-up"].endswith("needs dev (failed)")
+    assert rows["dev"].endswith("setup at exec: /no/such/device: ENOENT (No such file or directory)")
+    assert re.search(r"backoff \d+m.* exited 3, next start .*\d\d:\d\d:\d\d$", rows["worker"])
+    assert rows["limit"].endswith("start-limit: 2 in 60 s, last: exited 3")
+    assert rows["skipped"].endswith("skipped: only_if_exists = /no/such: there is no such path")
+    assert "needs net-up ← dev (failed)" in on_terminal(manager)
+
+
+def test_the_detail_says_why_it_runs_as_whom_and_beside_what(manage: Manage) -> None:
+    manager = manage(
+        {
+            "front": 'description = "Front end"\nrequires = ["db"]\nwants = ["cache"]\n' + SLEEP,
+            "db": "enabled = false\n" + sh("exec sleep infinity", 'cgroup = {path = "db"}'),
+            "cache": '[payload]\nexec = "/no/such/cache"\n',
+        }
+    )
+    manager.settle("front")
+    shown = manager.ctl("status", "db", "front").stdout
+    user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+    for expected in (
+        "front - Front end",
+        "Activation: needed by front; front is enabled in cards.d",
+        f"Main PID: {manager.show('db')['pid']} (sleep), user {user}:{group}",
+        "ready after",
+        "tasks 1",
+        "Deps: needs db (running); wants cache (failed)",
+        "Deps: needed by front",
+    ):
+        assert expected in shown
+    assert "needs db \x1b[32m●\x1b[0m (" in on_terminal(manager, "status", "front")
+    manager.ctl("restart", "db")
+    shown = manager.ctl("status", "db").stdout
+    assert re.search(r"explicitly restarted by uid \d+ \(python\S*, pid \d+\)", shown)
+    assert "last: signal TERM at" in shown
+
+
+def test_the_doctor_groups_features_and_names_remedies(manage: Manage) -> None:
+    manager = manage({})
+    shown = manager.ctl("doctor").stdout
+    features = manager.json("doctor")
+    assert shown.splitlines()[0] == (
+        f"{sum(f['available'] for f in features)} of {len(features)} features can be had here."
+    )
+    assert shown.index("Namespaces: ") < shown.index("Control groups: ") < shown.index("Identities: ")
+    for feature in features:
+        assert feature["available"] or feature["remedy"] in shown
+
+
+def test_degradations_are_counted_over_all_services(manage: Manage) -> None:
+    manager = manage({"a": sh("exec sleep infinity", 'cgroup = {memory_max = "1G"}'), "b": SLEEP}, user=True)
+    manager.settle("a", "b")
+    count = sum(len(lost) for lost in manager.json("degradations").values())
+    assert count
+    assert manager.ctl("degradations").stdout.splitlines()[-1].startswith(f"{count} degradation")
 
 
 def test_a_pipe_gets_plain_columns(manage: Manage) -> None:
@@ -173,7 +303,11 @@ def test_a_failed_start_says_where_why_and_what_to_type_next(manage: Manage) -> 
     manager.settle("a")
     done = manager.ctl("status", "a")
     assert done.returncode == 3
-    for expected in ("setup at exec: ENOENT", "payload.exec", "/no/such/program", "arjectl start a"):
+    for expected in (
+        "setup at exec: /no/such/program: ENOENT (No such file or directory)",
+        "payload.exec (",
+        "arjectl start a",
+    ):
         assert expected in done.stdout
 
 

@@ -1,0 +1,132 @@
+"""A command line to a verb and its options. The verb may stand after the services (``arjectl web restart``)."""
+
+from __future__ import annotations
+
+import argparse
+
+from arje.ctl.verbs import VERBS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final, NoReturn
+
+#: Every name of a verb to the verb's own.
+NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
+_TAKES_VALUE: Final = ("--socket", "--timeout", "--lines", "-n")
+
+
+class UsageError(Exception):
+    """The command line is wrong; the text says how."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints can be told in JSON as well."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(f"{message} ({self.prog} --help)")
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Return the options; ``verb`` is the verb's own name. Raises UsageError, SystemExit for ``--help``."""
+    words = verb_first(words)
+    place, named = next(iter(_operands(words)), (len(words), None))
+    if named is not None and named not in NAMES:
+        raise UsageError(_unknown(named))
+    parser = _parser(NAMES[named] if named else None)
+    # Intermixed: options may stand between the services.
+    args: argparse.Namespace = parser.parse_intermixed_args(words[:place] + words[place + 1 :])
+    args.verb = NAMES[named or "status"]
+    labels = getattr(args, "labels", None) or []
+    args.labels = [labels] if isinstance(labels, str) else labels  # a string is one operand: nargs="?"
+    return args
+
+
+def verb_first(words: list[str]) -> list[str]:
+    """Return the words with the verb before the services, when a verb stands there only after them."""
+    places = list(_operands(words))
+    if not places or places[0][1] in NAMES:
+        return words
+    for place, word in places:
+        if word in NAMES:
+            first = places[0][0]
+            return [*words[:first], word, *words[first:place], *words[place + 1 :]]
+    return words
+
+
+def _operands(words: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield the words that are neither options nor the values of options, with their places."""
+    value = False
+    for place, word in enumerate(words):
+        if word == "--":
+            yield from enumerate(words[place + 1 :], place + 1)
+            return
+        if not value and (not word.startswith("-") or word == "-"):
+            yield place, word
+        value = not value and word in _TAKES_VALUE
+
+
+def _unknown(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, NAMES, n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]}? Or, of a service: " if near else "of a service: "
+    return f"no verb {word!r}; {meant}arjectl status {word} (arjectl --help lists the verbs)"
+
+
+def _parser(chosen: str | None) -> Parser:
+    """Return the parser of one verb, or the one that knows them all for ``--help``; building all takes its time."""
+    common = Parser(add_help=False, allow_abbrev=False)
+    where = common.add_mutually_exclusive_group()
+    where.add_argument("--user", action="store_true", help="talk to the user's own manager")
+    where.add_argument("--system", action="store_true", help="talk to the system's manager")
+    where.add_argument("--socket", metavar="PATH", help="talk to the manager on this socket")
+    common.add_argument("--json", action="store_true", help="answer in JSON; logs: one object per line")
+    common.add_argument("--plain", action="store_true", help="no glyphs, no colours")
+    common.add_argument("--timeout", type=float, metavar="SEC", help="wait this long for the manager (exit 152)")
+    common.set_defaults(strict=False, force=False)
+    if chosen is None:
+        width = max(map(len, VERBS))
+        verbs = "\n".join(f"  {name:<{width}}  {_help(name)}" for name in VERBS)
+        return Parser(
+            prog="arjectl",
+            usage="arjectl [options] [VERB [operands]]",
+            description="Look at services and change them. Without a verb: status.",
+            epilog=f"verbs (arjectl VERB --help tells more):\n{verbs}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common],
+            allow_abbrev=False,
+        )
+    verb = VERBS[chosen]
+    form = {"": "", "1": " {}", "?": " [{}]", "*": " [{} ...]", "+": " {} ..."}[verb.operands]
+    made = Parser(
+        prog=f"arjectl {chosen}",
+        usage=f"arjectl {chosen} [options]{form.format(verb.operand)}",  # to have it made costs an import
+        description=f"{_help(chosen).capitalize()}.",
+        parents=[common],
+        allow_abbrev=False,
+    )
+    if verb.operands:
+        nargs = None if verb.operands == "1" else verb.operands
+        made.add_argument("labels", nargs=nargs, metavar=verb.operand, default=[])
+    if chosen == "logs":
+        made.add_argument("-f", "--follow", action="store_true", help="show new lines as they come")
+        made.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="lines per service (100)")
+    if chosen == "stop":
+        made.add_argument("--force", action="store_true", help="stop what needs them first")
+    if verb.strict:
+        made.add_argument("--strict", action="store_true", help="degraded is an error (exit 154)")
+    return made
+
+
+def _help(name: str) -> str:
+    verb = VERBS[name]
+    return verb.help + (f" (also: {', '.join(verb.aliases)})" if verb.aliases else "")
+
+
+def _lines(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 10**6:
+        raise ValueError
+    return number

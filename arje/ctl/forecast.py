@@ -1,0 +1,106 @@
+"""What would be: a plan of cards, the forecast of a start, and what this machine can isolate at all."""
+
+from __future__ import annotations
+
+from arje.ctl.render import losses
+from arje.ctl.words import because, escape, many
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from arje.ctl.render import Data
+    from arje.ctl.words import Paper
+
+_GROUPS = (
+    ("Namespaces", ("mount", "pid", "net", "uts", "ipc", "user", "cgroup-ns", "time")),
+    ("Control groups", ("cgroup",)),
+    ("Identities", ("newuidmap", "newgidmap", "subuid", "subgid", "run_as", "id-map")),
+    ("Other", ()),
+)
+
+
+def plan(paper: Paper, found: Data) -> None:
+    """What the cards on disk would change, and their problems."""
+    problems(paper, found["problems"])
+    if found["problems"]:  # the changes of a set with a hole in it are none: apply would refuse
+        return
+    changes(paper, found["changes"])
+    if not found["changes"]:
+        paper.line("The cards on disk are the ones in force.")
+
+
+def problems(paper: Paper, found: list[Data]) -> None:
+    """Each thing wrong with a card, as compilers tell it."""
+    for problem in found:
+        where = f"{problem['file']}:{problem['line']}" if problem["line"] else problem["file"]
+        what = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
+        paper.line(escape(f"{where}: {what}" + (f" ({problem['remedy']})" if problem["remedy"] else "")))
+
+
+def changes(paper: Paper, found: list[Data]) -> None:
+    """Each service that would change, and what its process feels."""
+    signs = {"add": ("+", "32"), "remove": ("-", "31"), "modify": ("~", "33")}
+    for change in found:
+        sign, code = signs[change["change"]]
+        fields = f" ({', '.join(change['fields'])})" if change["fields"] else ""
+        feels = change["feels"] if change["feels"] != "nothing" else "no process is touched"
+        paper.line(f"{paper.paint(sign, code)} {change['label']}{fields}: {feels}")
+
+
+def forecasts(paper: Paper, found: Data) -> None:
+    """What a start of cards would get here. Nothing was started for it."""
+    problems(paper, found["problems"])
+    if not found["problems"]:
+        changes(paper, found.get("changes", []))
+    for number, each in enumerate(found["forecasts"]):
+        if number or found["problems"] or found.get("changes"):
+            paper.line()
+        _forecast(paper, each)
+
+
+def _forecast(paper: Paper, found: Data) -> None:
+    if not found["operations"]:
+        paper.line(f"{found['label']}: it has no process; nothing is to be isolated")
+        return
+    granted = f"{found['granted']} of {found['requested']} granted"
+    verdict = paper.paint("would be refused", "31") if found["refusal"] else "would start"
+    paper.line(f"{found['label']}: {verdict} here, {granted}. Nothing was started.")
+    if found["refusal"]:
+        required = [loss["feature"] for loss in found["degradations"] if loss["required"]]
+        paper.line(f"  The card requires: {', '.join(required)}")
+    width = max((len(ask["feature"]) for ask in found["asks"]), default=0)
+    for ask in found["asks"]:
+        if ask["foreseen"]:
+            paper.line(f"  {paper.paint('+', '32')} {ask['feature']:<{width}}  {escape(ask['requested'])}")
+    if found["degradations"]:
+        losses(paper, found["degradations"], "  ")
+    paper.line(f"  In this order{', if it were not refused' if found['refusal'] else ''}:")
+    for number, operation in enumerate(found["operations"], 1):
+        paper.line(f"  {number:>3}. {escape(operation)}")
+
+
+def doctor(paper: Paper, features: list[Data]) -> None:
+    """What this machine can isolate; what it cannot, why, and how to mend it."""
+    granted = sum(found["available"] for found in features)
+    paper.line(f"{granted} of {many(len(features), 'feature')} can be had here.")
+    width = max((len(found["feature"]) for found in features), default=0)
+    left = list(features)
+    for title, names in _GROUPS:
+        group = [found for found in left if not names or found["feature"].partition(".")[0] in names]
+        left = [found for found in left if found not in group]
+        if group:
+            paper.line()
+            paper.line(f"{title}: {sum(found['available'] for found in group)} of {len(group)}")
+            _features(paper, group, width)
+
+
+def _features(paper: Paper, group: list[Data], width: int) -> None:
+    """A line each; one remedy for several in a row is told once, below the last."""
+    for found, following in zip(group, [*group[1:], None], strict=True):
+        name = f"{found['feature']:<{width}}"
+        if found["available"]:
+            how = "together with a user namespace" if found["needs_user"] else "yes"
+            paper.line(f"  {paper.paint('+', '32')} {name}  {how}")
+            continue
+        paper.line(f"  {paper.paint('!', '33')} {name}  no: {escape(because(found))}")
+        if found["remedy"] and (following is None or following["remedy"] != found["remedy"]):
+            paper.line(f"    {'':<{width}}  remedy: {escape(found['remedy'])}")
