@@ -1,19 +1,88 @@
-"""arje's own log: structlog to stderr; coloured on a terminal, logfmt lines otherwise."""
+"""arje's own log: structlog to stderr; coloured on a terminal, logfmt lines otherwise.
+
+A log must not be able to stop the one who writes it: lines go into a bounded queue, and one thread writes them. A reader
+that has gone, a full disk or a pipe that nobody empties costs lines, which are counted and told, and nothing else.
+"""
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+import os
+import queue
+import select
+import threading
+from typing import Any, Final
 
 import structlog
+
+_WAITING: Final = 1000  # lines; more are dropped
+_FLUSH: Final = 1.0  # seconds to get rid of the last lines at the end
+
+
+class Writer:
+    """What structlog writes to. Never waits and never raises. ``dropped`` counts the lines that nobody will read."""
+
+    def __init__(self, fd: int) -> None:
+        self.dropped = 0
+        self._fd = fd
+        self._queue: queue.Queue[str | threading.Event] = queue.Queue(_WAITING)
+        self._thread: threading.Thread | None = None
+
+    def write(self, text: str) -> None:
+        """Take one line. The thread begins with the first one: signals are blocked by then (daemon.py)."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="arje-log", daemon=True)
+            self._thread.start()
+        try:
+            self._queue.put_nowait(text)
+        except queue.Full:
+            self.dropped += 1
+
+    def flush(self) -> None:
+        """Do nothing: structlog asks after each line."""
+
+    def drain(self) -> None:
+        """Wait until everything taken so far is written, or for a second."""
+        done = threading.Event()
+        try:
+            self._queue.put(done, timeout=_FLUSH)
+        except queue.Full:
+            return
+        if self._thread is not None:
+            done.wait(_FLUSH)
+
+    def _run(self) -> None:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            if self.dropped:
+                lost, self.dropped = self.dropped, 0
+                item = f'level=warning event="log lines were dropped" lines={lost}\n{item}'
+            if not self._put(item.encode(errors="replace")):
+                self.dropped += 1
+
+    def _put(self, data: bytes) -> bool:
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # somebody made the terminal non-blocking
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+            except OSError:
+                return False
+        return True
+
+
+_writer: Final = Writer(2)
 
 
 def set_up() -> None:
     """Configure structlog for this process. Times are UTC, ISO 8601."""
-    on_terminal = sys.stderr.isatty()
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
-        if on_terminal
+        if os.isatty(2)
         else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
     )
     structlog.configure(
@@ -23,8 +92,13 @@ def set_up() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_writer),  # type: ignore[arg-type] # write and flush are all it needs
     )
+
+
+def drain() -> None:
+    """Give the last lines a second to be written: call it before the process ends."""
+    _writer.drain()
 
 
 def logger() -> Any:

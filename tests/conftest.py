@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from arje.ctl.client import Client
+from arje.init.runtime import cgroup_name
 
 # A loaded machine is slow; that says nothing about the code.
 settings.register_profile("arje", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -153,7 +154,8 @@ class Manager:
 
 def left_over(manager: Manager) -> list[str]:
     """What a manager has left behind: cgroups, mounts, processes."""
-    groups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"**/arje-{manager.process.pid}")]
+    name = cgroup_name(manager.runtime, user=True)
+    groups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"**/{name}")]
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(manager.directory) in line]
     return groups + mounts
 

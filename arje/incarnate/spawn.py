@@ -205,6 +205,7 @@ def _encode(blueprint: Blueprint) -> native.Plan:
         blueprint.program.envp,
         reaper=pid,
         reaper_death_signal=plan.signal_number(death) if pid and death else 0,
+        reaper_session=blueprint.soma.new_session,
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,8 +13,11 @@ import trio
 
 from arje import log, native, paths
 from arje.control.server import serve
-from arje.errors import CardProblem, ManagerRunning
+from arje.errors import ArjeError, CardProblem
+from arje.incarnate.outcome import discard
 from arje.incarnate.spawn import Incarnator
+from arje.init import runtime
+from arje.init.watch import watch_cards
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
 from arje.service.order import Graph
@@ -28,8 +29,6 @@ from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-#: Changes of a card directory (inotify(7)): close_write, moved_from, moved_to, create, delete.
-_CARD_EVENTS: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,42 +42,49 @@ class Options:
     ready_fd: int | None = None
 
 
-@contextlib.contextmanager
-def locked(runtime_dir: Path, *, user: bool) -> Iterator[None]:
-    """Own a runtime directory. Raises ManagerRunning when another manager does, OSError when it cannot be made."""
-    runtime_dir.mkdir(mode=0o700 if user else 0o755, parents=True, exist_ok=True)
-    lock = runtime_dir / paths.LOCK_NAME
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            text = os.read(fd, 32).strip()
-            raise ManagerRunning(runtime_dir, int(text) if text.isdigit() else 0) from None
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
-        yield
-        lock.unlink(missing_ok=True)
-    finally:
-        os.close(fd)
-
-
 def run(options: Options) -> int:
-    """Be the manager until told to stop. Returns the exit status. Raises ManagerRunning, OSError."""
+    """Be the manager until told to stop. Returns the exit status. Raises ArjeError, OSError."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before any thread exists: signalfd(2) is the only reader
-    with locked(options.runtime_dir, user=options.user):
+    with runtime.owned(options.runtime_dir, user=options.user) as before:
         native.prctl_subreaper()
-        base = cgroup.find_base(f"arje-{os.getpid()}" if options.user else "arje")
+        base = _cgroup_base(options, before)
         incarnator = Incarnator(CapabilitySet.detect(base), base, variables={"RUNTIME_DIR": str(options.runtime_dir)})
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             trio.run(_main, options, Supervisor(incarnator, Reaper(), logs))
+        except BaseExceptionGroup as group:
+            raise _plain(group) from group
         finally:
             if base is not None:
                 with contextlib.suppress(OSError):
                     base.rmdir()
             logs.close()
+            log.drain()
     return 0
+
+
+def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what a nursery wrapped, when it is one error of those that are told in a line; else the group."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, (ArjeError, OSError)) else group
+
+
+def _cgroup_base(options: Options, before: int) -> Path | None:
+    """Return this manager's own cgroup. What a manager that died left in it is killed: nobody else keeps it any more.
+
+    ``before`` is the pid of the runtime directory's last owner, 0 when it left in good order.
+    """
+    name = runtime.cgroup_name(options.runtime_dir, user=options.user)
+    base = cgroup.find_base(name)
+    if base is None:
+        return None
+    left = cgroup.Cgroup(base)
+    if pids := left.pids():
+        LOG.warning("killing what a manager that died has left", manager=before, processes=len(pids), cgroup=str(base))
+    discard(left)
+    return cgroup.find_base(name)
 
 
 async def _main(options: Options, supervisor: Supervisor) -> None:
@@ -86,14 +92,22 @@ async def _main(options: Options, supervisor: Supervisor) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await nursery.start(_read_signals, supervisor, door, nursery)
-        await nursery.start(_watch_cards, options.cards, door)
+        nursery.start_soon(watch_cards, options.cards, door)
         _load(options, supervisor)
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
         LOG.info("ready", socket=str(paths.socket_of(options.runtime_dir)), services=len(supervisor.table))
         _start_enabled(supervisor)
         if options.ready_fd is not None:
-            os.write(options.ready_fd, b"\n")
-            os.close(options.ready_fd)
+            _tell_ready(options.ready_fd)
+
+
+def _tell_ready(fd: int) -> None:
+    """Whoever wanted to know may have gone; the services need not suffer for it."""
+    try:
+        os.write(fd, b"\n")
+        os.close(fd)
+    except OSError as error:
+        LOG.warning("nobody hears that we are ready", fd=fd, error=error.strerror)
 
 
 def _load(options: Options, supervisor: Supervisor) -> None:
@@ -143,7 +157,11 @@ async def _read_signals(
 
 
 async def _reload(door: Door) -> None:
-    answer = await door.apply("", "SIGHUP")
+    try:
+        answer = await door.apply("", "SIGHUP")
+    except Exception:  # a reload that fails changes nothing; it must not end the manager
+        LOG.exception("reload failed, the old cards stay")
+        return
     for problem in answer["problems"]:
         LOG.error("reload refused, the old cards stay", **problem)
 
@@ -152,19 +170,3 @@ async def _stop(supervisor: Supervisor, scope: trio.CancelScope) -> None:
     LOG.info("stopping")
     await supervisor.stop_all("signal")
     scope.cancel()
-
-
-async def _watch_cards(directories: tuple[Path, ...], door: Door, *, task_status: trio.TaskStatus[None]) -> None:
-    """Note that the cards on disk have changed; only ``apply`` takes them."""
-    fd = native.inotify_init()
-    try:
-        for directory in directories:
-            if directory.is_dir():
-                native.inotify_add(fd, directory, _CARD_EVENTS)
-        task_status.started()
-        while True:
-            await trio.lowlevel.wait_readable(fd)
-            os.read(fd, 65536)
-            door.changed_on_disk = bool(door.plan()["changes"] or door.plan()["problems"])
-    finally:
-        os.close(fd)

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 failed, 2 usage."""
     words = sys.argv[1:] if argv is None else argv
+    _open_standard_descriptors()
     log.set_up()
     try:
         if words[:1] == ["check"]:
@@ -46,6 +47,17 @@ def main(argv: list[str] | None = None) -> int:
     except (ArjeError, OSError) as error:
         print(f"arje: {error}", file=sys.stderr)
         return 1
+
+
+def _open_standard_descriptors() -> None:
+    """Where 0, 1 or 2 is closed, the next file that we open would become it: a lock as some service's stdin."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it is to stay open
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
 
 
 def _manage(options: argparse.Namespace) -> int:

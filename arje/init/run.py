@@ -1,12 +1,13 @@
 """``arje run [--card FILE] [--strict] … -- CMD``: one command in a sandbox, its exit status passed on.
 
 Degradations go to stderr, one line each. Exit status: the command's own (128 + N for signal N); 153 when required
-isolation cannot be had, 126 when the set-up failed, 127 when the command was not found, 2 for usage.
+isolation cannot be had, 126 when the set-up failed, 127 when the command was not found, 2 for usage and a bad card.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -23,10 +24,10 @@ from arje.errors import ArjeError, IncarnationRefused, SetupFailed
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Step
-from arje.kernel import cgroup
+from arje.kernel import cgroup, process
 from arje.kernel.capabilities import CapabilitySet
 
-REFUSED, BROKEN, NOT_FOUND = 153, 126, 127
+USAGE, REFUSED, BROKEN, NOT_FOUND = 2, 153, 126, 127
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -40,8 +41,19 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--hostname", default="")
     made.add_argument("--chdir", default="")
     made.add_argument("--no-new-privs", action="store_true")
-    made.add_argument("command", nargs="+", metavar="CMD")
+    made.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] CMD …")
     return made
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    """Return the options; the first word that is none begins the command. Exits with 2 when there is no command."""
+    made = parser()
+    options = made.parse_args(argv)
+    if options.command[:1] == ["--"]:
+        del options.command[0]
+    if not options.command:
+        made.error("name a command: arje run [options] -- CMD …")
+    return options
 
 
 def card_of(options: argparse.Namespace) -> Card:
@@ -84,12 +96,25 @@ def card_of(options: argparse.Namespace) -> Card:
 
 
 def main_run(argv: list[str]) -> int:
-    """Run the command and return the exit status. Raises ArjeError for a bad card."""
-    card = card_of(parser().parse_args(argv))
+    """Run the command and return the exit status."""
+    try:
+        card = card_of(_options(argv))
+    except ArjeError as error:
+        print(f"arje: {error}", file=sys.stderr)
+        return USAGE
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # before there is a command that one of them could miss
     native.prctl_subreaper()
-    base = cgroup.find_base("arje-run")
-    incarnator = Incarnator(CapabilitySet.detect(base), base)
+    base = cgroup.find_base(f"arje-run-{os.getpid()}")
+    try:
+        return _run(card, Incarnator(CapabilitySet.detect(base), base))
+    finally:
+        _kill_strays()
+        if base is not None:
+            with contextlib.suppress(OSError):
+                base.rmdir()
+
+
+def _run(card: Card, incarnator: Incarnator) -> int:
     try:
         outcome = incarnator.incarnate(card, StdioFds(0, 1, 2))
     except IncarnationRefused as error:
@@ -110,8 +135,9 @@ def _wait(outcome: Outcome) -> Exit:
     poll.register(signals, select.POLLIN)
     poll.register(outcome.pidfd, select.POLLIN)
     while outcome.pidfd not in (ready := dict(poll.poll())):
-        for number, _, _ in native.read_signals(signals) if signals in ready else ():
-            outcome.signal_main(number)
+        for number, sender, _ in native.read_signals(signals) if signals in ready else ():
+            if sender:  # 0: the terminal's, which the command in its foreground got as well
+                outcome.signal_main(number)
     os.close(signals)
     info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
     assert info is not None
@@ -119,3 +145,18 @@ def _wait(outcome: Outcome) -> Exit:
     outcome.kill_tree()
     outcome.close()
     return ended
+
+
+def _kill_strays() -> None:
+    """End what the command has left behind: as a subreaper (prctl(2)) we are the parent of every orphan below us."""
+    while any([_killed(pid) for pid in process.descendants(os.getpid())]):
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_ALL, 0, os.WEXITED)
+
+
+def _killed(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # a setuid program of an ordinary user is not ours to end
+        return False
+    return True

@@ -52,9 +52,23 @@ def find_base(name: str) -> Path | None:
         return None
     if not os.access(base, os.W_OK):
         return None
+    _step_aside(place, name)
     for directory in (place, base):
         enable_controllers(directory)
     return base
+
+
+def _step_aside(place: Path, name: str) -> None:
+    """Leave a cgroup that was delegated to us alone for a leaf of it, or no controller could be handed down.
+
+    The root of the hierarchy is exempt from the rule, and a cgroup with other people's processes is not ours to empty.
+    """
+    with contextlib.suppress(OSError):
+        alone = (place / "cgroup.procs").read_text().split() == [str(os.getpid())]
+        if alone and (place / "cgroup.type").exists() and (place / "cgroup.controllers").read_text().strip():
+            leaf = place / f"{name}-manager"
+            leaf.mkdir(exist_ok=True)
+            (leaf / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def enable_controllers(directory: Path) -> frozenset[str]:
@@ -71,24 +85,34 @@ def enable_controllers(directory: Path) -> frozenset[str]:
 class Cgroup:
     """One directory of the hierarchy. ``fd`` is an O_PATH descriptor of it, fit for CLONE_INTO_CGROUP."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, base: Path | None = None) -> None:
         self.path = path
+        self._base = base or path
         self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     @classmethod
     def create(cls, base: Path, relative: str) -> Cgroup:
-        """Make the directory (one of this name that is empty is taken over). Raises OSError (mkdir(2))."""
+        """Make the directory below ``base``; one of this name that is empty is taken over.
+
+        Raises OSError: EBUSY when processes live in it, EINVAL for a path that is not plainly below ``base``, mkdir(2).
+        """
+        if not relative or any(part in ("", ".", "..") for part in relative.split("/")):
+            raise OSError(errno.EINVAL, f"{relative!r} is no path below {base}")
         path = base / relative
         try:
             path.mkdir()
         except FileExistsError:
-            pass
+            group = cls(path, base)
+            if not group.populated():
+                return group
+            group.close()
+            raise OSError(errno.EBUSY, f"processes live in {path} already") from None
         except FileNotFoundError:
             path.parent.mkdir(parents=True)
             for parent in reversed([p for p in path.parents if p.is_relative_to(base)]):
                 enable_controllers(parent)
             path.mkdir()
-        return cls(path)
+        return cls(path, base)
 
     def write(self, name: str, value: str) -> None:
         """Write a cgroup file. Raises OSError: FileNotFoundError when the controller is missing."""
@@ -134,8 +158,13 @@ class Cgroup:
             self.fd = -1
 
     def remove(self) -> None:
-        """Remove the directory and those below it, and close. Raises OSError (EBUSY: processes live in it)."""
+        """Remove the directory, those below it and empty ones above it, and close. Raises OSError (EBUSY: it is in use)."""
         self.close()
         for directory, _, _ in os.walk(self.path, topdown=False):
             with contextlib.suppress(FileNotFoundError):
                 Path(directory).rmdir()
+        with contextlib.suppress(OSError):
+            for parent in self.path.parents:
+                if parent == self._base or not parent.is_relative_to(self._base):
+                    break
+                parent.rmdir()

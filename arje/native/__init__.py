@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 2
+_ABI: Final = 3
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -102,6 +102,7 @@ class Plan:
         *,
         reaper: bool,
         reaper_death_signal: int = 0,
+        reaper_session: bool = True,
     ) -> None:
         self._keep: list[Any] = []
         array = _ffi.new("struct arje_op[]", max(1, len(ops)))
@@ -112,6 +113,7 @@ class Plan:
         self.c.cgroup_fd = -1
         self.c.reaper_fd = _reaper_fd() if reaper else -1
         self.c.reaper_death_signal = reaper_death_signal
+        self.c.reaper_session = reaper_session
         self.c.op_count, self.c.ops = len(ops), array
         self.c.paths, self.c.argv, self.c.envp = self._strings(paths), self._strings(argv), self._strings(envp)
         self._keep.append(array)

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 2
+#define ARJE_ABI 3
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_FACTS_SIZE 8192
@@ -77,6 +77,7 @@ struct arje_plan {
     int32_t cgroup_fd;      /* directory to be cloned into, or -1 */
     int32_t reaper_fd;      /* the static reaper for a pid namespace, or -1: then the child is the payload */
     int32_t reaper_death_signal;
+    int32_t reaper_session; /* whether the reaper leaves the session, and so the terminal */
     uint32_t op_count;
     const struct arje_op *ops;
     const char *const *paths; /* candidates for execve, NULL at the end */

@@ -162,7 +162,8 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
                                   .exit_signal = SIGCHLD,
                                   .stack = (uint64_t)flight->inner_stack - ARJE_STACK,
                                   .stack_size = ARJE_STACK};
-    raw0(__NR_setsid);
+    if (flight->plan->reaper_session)
+        raw0(__NR_setsid);
     if (flight->plan->reaper_death_signal)
         raw2(__NR_prctl, PR_SET_PDEATHSIG, flight->plan->reaper_death_signal);
     long pid = raw_clone3(&args, sizeof args, payload, flight);

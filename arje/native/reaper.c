@@ -42,7 +42,8 @@ void arje_reaper(void) {
         reap();
         siginfo_t info;
         long number = raw4(__NR_rt_sigtimedwait, &all, &info, 0, 8);
-        if (number > 0 && number != SIGCHLD)
+        /* A signal of the terminal's went to the payload as well, when it is there for it to get. */
+        if (number > 0 && number != SIGCHLD && info.si_code != SI_KERNEL)
             raw2(__NR_kill, PAYLOAD, number);
     }
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -80,11 +82,61 @@ def test_a_signal_reaches_the_command() -> None:
         assert process.wait(30) == 3
 
 
+def test_the_first_word_that_is_no_option_begins_the_command() -> None:
+    assert run("ls", "-d", "/").stdout == "/\n"
+    assert run("--no-new-privs", "sh", "-c", "echo --hostname").stdout == "--hostname\n"
+
+
+@pytest.mark.parametrize("spaces", ["mount", "mount,pid"])
+def test_ctrl_c_on_the_terminal_reaches_the_command_once(spaces: str) -> None:
+    script = "n=0; trap 'n=$((n+1)); echo heard $n' INT; trap 'exit 3' TERM; echo up; while :; do sleep 0.01; done"
+    words = [sys.executable, "-m", "arje", "run", "--namespaces", spaces, "--", "bash", "-c", script]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(words[0], words)
+    said = b""
+    while b"up" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    while b"heard" not in said:
+        said += os.read(terminal, 1000)
+    os.kill(pid, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    with contextlib.suppress(OSError):  # EIO: the last one has left the terminal
+        said += os.read(terminal, 1000)
+    os.close(terminal)
+    assert b"heard 1" in said
+    assert b"heard 2" not in said
+
+
+def test_nothing_is_left_of_a_command_that_forks_away(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    hide = 'mount -t tmpfs none /sys/fs/cgroup; exec "$@"'  # no cgroup: the tree has to be walked
+    command = [sys.executable, "-m", "arje", "run", "--", "sh", "-c", f"(setsid sleep 1000 & echo $! > {note})"]
+    done = subprocess.run([*prefix, hide, "sh", *command], cwd=ROOT, check=False, timeout=60)
+    assert done.returncode == 0
+    assert not Path(f"/proc/{note.read_text().strip()}").exists()
+
+
+def test_closed_descriptors_are_not_filled_with_the_manager_s_own() -> None:
+    look = f"exec <&-; exec {sys.executable} -m arje run -- readlink /proc/self/fd/0"
+    done = subprocess.run(["sh", "-c", look], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "/dev/null\n"
+
+
+def test_no_cgroup_stays_behind() -> None:
+    before = set(Path("/sys/fs/cgroup").glob("**/arje-run*"))
+    run("--", "true")
+    run("--strict", "--namespaces", "pid", "--hostname", "x", "--", "true")
+    assert set(Path("/sys/fs/cgroup").glob("**/arje-run*")) <= before
+
+
 def test_a_bad_card_is_named_by_file_and_line(tmp_path: Path) -> None:
     card = tmp_path / "c.toml"
     card.write_text('[payload]\nexec = "/bin/true"\n[soma]\nnamespace = ["pid"]\n')
     done = run("--card", str(card), "--", "true")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{card}:4" in done.stderr
     assert "namespaces" in done.stderr
 

@@ -30,11 +30,13 @@ def test_a_cgroup_is_made_populated_killed_and_removed(base: Path) -> None:
         assert group.pids() == [sleeper.pid]
         with pytest.raises(OSError, match="busy"):
             group.remove()
+        with pytest.raises(OSError, match="processes live in"):
+            cgroup.Cgroup.create(base, "one/two")
         group.kill()
         assert sleeper.wait() == -9
-    group.remove()
-    (base / "one").rmdir()
-    assert not group.path.exists()
+    cgroup.Cgroup.create(base, "one/two").remove()
+    group.close()
+    assert not (base / "one").exists()
     assert not group.populated()
 
 
@@ -54,3 +56,10 @@ def test_a_frozen_cgroup_says_so(base: Path) -> None:
     group.freeze(frozen=False)
     assert group.read("cgroup.freeze") == "0"
     group.remove()
+
+
+@pytest.mark.parametrize("path", ["../out", "/tmp/out", ".", "", "a/../../out", "a//b"])
+def test_no_path_leads_out_of_the_base(base: Path, path: str) -> None:
+    with pytest.raises(OSError, match="is no path below"):
+        cgroup.Cgroup.create(base, path)
+    assert not Path("/tmp/out").exists()
