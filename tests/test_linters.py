@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHELL = ("tools/find-python", "tools/packages", ".ci/run")
+SHELL = ("tools/find-python", "tools/packages", "tools/run-examples", ".ci/run", "vm/build", "vm/run", "vm/scenario")
+PYTHON = ("arje", "bench", "bench/run", "tests", "vm", "setup.py")
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Werror", "-std=gnu11", "-O2", "-fsyntax-only")
 SOURCES = sorted((ROOT / "arje/native").glob("*.c"))
 
@@ -30,15 +31,15 @@ def need(program: str) -> str:
 
 
 def test_ruff_has_nothing_to_say() -> None:
-    check(sys.executable, "-m", "ruff", "check", "arje", "tests", "setup.py")
+    check(sys.executable, "-m", "ruff", "check", *PYTHON)
 
 
 def test_the_code_is_formatted() -> None:
-    check(sys.executable, "-m", "ruff", "format", "--check", "arje", "tests", "setup.py")
+    check(sys.executable, "-m", "ruff", "format", "--check", *PYTHON)
 
 
 def test_mypy_is_strict_and_content() -> None:
-    check(sys.executable, "-m", "mypy", "--strict", "arje")
+    check(sys.executable, "-m", "mypy", "--strict", "arje", "bench", "vm")
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "aarch64-linux-gnu-gcc"])
@@ -47,12 +48,16 @@ def test_the_c_compiler_has_no_warnings(compiler: str, source: Path) -> None:
     check(need(compiler), *WARNINGS, str(source))
 
 
+def test_the_first_program_of_the_virtual_machine_has_no_warnings() -> None:
+    check(need("gcc"), *WARNINGS, str(ROOT / "vm/stage0.c"))
+
+
 @pytest.mark.parametrize("script", SHELL)
 def test_shellcheck_has_nothing_to_say(script: str) -> None:
     check(need("shellcheck"), script)
 
 
 def test_no_file_is_longer_than_a_head_can_hold() -> None:
-    files = [*ROOT.glob("arje/**/*.py"), *SOURCES]
+    files = [path for room in ("arje", "bench", "vm") for path in ROOT.glob(f"{room}/**/*.py")] + SOURCES
     long = {str(path.relative_to(ROOT)) for path in files if len(path.read_text().splitlines()) > 400}
     assert long - {"arje/native/_native.c"} == set()

@@ -63,6 +63,7 @@ class Incarnator:
         self._variables = variables or {}
         self._spawner = native.Spawner()
         self._numbers = itertools.count(1)
+        self._time_early = 0  # CLONE_NEWTIME once the kernel turned out to be older than 6.2
         self._prepared: dict[int, tuple[Card, Blueprint, native.Plan]] = {}
         self._ours = Facts.of_process("self")
 
@@ -141,12 +142,18 @@ class Incarnator:
     ) -> tuple[Blueprint, native.Child, bool]:
         """Clone, planning again without what the kernel refuses. The bool: the cgroup is still to be entered."""
         fds = (stdio.stdin, stdio.stdout, stdio.stderr)
-        late, early = False, 0
+        late, early = False, self._time_early if "time" in blueprint.kinds else 0
         while True:
             flags = plan.clone_flags(blueprint.kinds) & ~early
             fd = group.fd if group is not None and not late else -1
             try:
                 child = self._spawner.spawn(encoded, fds, clone_flags=flags, early_unshare=early, cgroup_fd=fd)
+                if early:
+                    self._await_apart(child)
+                elif "time" in blueprint.kinds and _is_inside(child.pid):
+                    early = self._time_early = native.CLONE_NEW["time"]
+                    self._drop(child)
+                    continue
                 return blueprint, child, late and group is not None
             except OSError as error:
                 number = error.errno or 0
@@ -168,6 +175,25 @@ class Incarnator:
             if refused:
                 raise IncarnationRefused(blueprint.card.label, refused)
             encoded = _encode(blueprint)
+
+    def _await_apart(self, child: native.Child) -> None:
+        """Wait until the child has made its time namespace, whose offsets can be written then. Raises OSError."""
+        record = native.receive(child.status_fd, block=True)
+        if record is None or record.kind != native.APART:
+            self._drop(child)
+            number = record.errno if record else errno.ECHILD
+            raise OSError(number, os.strerror(number))
+
+    def _drop(self, child: native.Child) -> None:
+        """Kill and reap a child that waits at its gate, and close all that came with it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+        for fd in (child.pidfd, child.status_fd, child.verdict_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._spawner.give_back(child)
 
     def _without_refused(self, blueprint: Blueprint, number: int) -> Blueprint:
         """Find which namespaces the kernel refuses, one by one, and count them as lost."""
@@ -194,6 +220,11 @@ class Incarnator:
     def ours(self) -> Facts:
         """The manager's own facts."""
         return self._ours
+
+
+def _is_inside(pid: int) -> bool:
+    """Whether a child waits inside its new time namespace already, where no offsets are taken (Linux before 6.2)."""
+    return os.readlink(f"/proc/{pid}/ns/time") == os.readlink(f"/proc/{pid}/ns/time_for_children")
 
 
 def _encode(blueprint: Blueprint) -> native.Plan:

@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 3
+_ABI: Final = 4
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -35,6 +35,7 @@ DEGRADED: Final = int(_lib.ARJE_DEGRADED)
 FATAL: Final = int(_lib.ARJE_FATAL)
 MAPS: Final = int(_lib.ARJE_MAPS)
 FACTS: Final = int(_lib.ARJE_FACTS)
+APART: Final = int(_lib.ARJE_APART)
 WAITING: Final = int(_lib.ARJE_WAITING)
 HOT: Final = int(_lib.ARJE_HOT)
 EXEC_FAILED: Final = int(_lib.ARJE_EXEC_FAILED)

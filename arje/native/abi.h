@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 3
+#define ARJE_ABI 4
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_FACTS_SIZE 8192
@@ -56,6 +56,7 @@ enum arje_record_kind {
     ARJE_FATAL,        /* a step failed; the child ends */
     ARJE_MAPS,         /* the child is in its new user namespace and waits for its maps */
     ARJE_FACTS,        /* what the child is now; behind the record: name, NUL, text, NUL, and so on */
+    ARJE_APART,        /* the early unshare is done: offsets may be written now */
     ARJE_WAITING,      /* all facts are sent; the child waits for the verdict on them */
     ARJE_HOT,          /* the next system call is execve */
     ARJE_EXEC_FAILED
@@ -73,7 +74,7 @@ struct arje_op {
 /* What one spawn does. The arrays and strings belong to the caller and stay alive until the status channel says EOF. */
 struct arje_plan {
     uint64_t clone_flags;   /* CLONE_NEW... of the clone call */
-    uint64_t early_unshare; /* CLONE_NEW... that the child unshares before the gate */
+    uint64_t early_unshare; /* 0, or CLONE_NEWTIME: made by the child before the gate, entered behind it (Linux before 6.2) */
     int32_t cgroup_fd;      /* directory to be cloned into, or -1 */
     int32_t reaper_fd;      /* the static reaper for a pid namespace, or -1: then the child is the payload */
     int32_t reaper_death_signal;

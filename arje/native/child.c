@@ -178,14 +178,35 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
     fail(flight->status, ARJE_REAPER, 0, error, "execveat");
 }
 
+/*
+ * Before Linux 6.2 clone3 with CLONE_NEWTIME puts the child into the namespace at once, and a namespace that somebody is in
+ * takes no offsets (EACCES); execve does not move an unsharing process either. So: make it, let the parent write, enter it
+ * by setns, which wants a process of one thread: this child was cloned without CLONE_VM.
+ */
+static void make_time_namespace(int status) {
+    long error = raw1(__NR_unshare, CLONE_NEWTIME);
+    if (error < 0)
+        fail(status, ARJE_UNSHARE, 0, error, "unshare");
+    tell(status, ARJE_APART, ARJE_UNSHARE, 0, 0, "");
+}
+
+static void enter_time_namespace(int status) {
+    long fd = raw4(__NR_openat, AT_FDCWD, "/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC, 0);
+    long error = fd < 0 ? fd : raw2(__NR_setns, fd, CLONE_NEWTIME);
+    if (error < 0)
+        fail(status, ARJE_UNSHARE, 0, error, "setns");
+    raw1(__NR_close, fd);
+}
+
 void arje_child(void *argument) {
     struct arje_flight *flight = argument;
     reset_signals(flight->status);
     int reaper = take_descriptors(flight);
-    long error = flight->plan->early_unshare ? raw1(__NR_unshare, flight->plan->early_unshare) : 0;
-    if (error < 0)
-        fail(flight->status, ARJE_UNSHARE, 0, error, "unshare");
+    if (flight->plan->early_unshare)
+        make_time_namespace(flight->status);
     gate(flight->status);
+    if (flight->plan->early_unshare)
+        enter_time_namespace(flight->status);
     raw1(__NR_chdir, "/");
     if (reaper >= 0)
         become_reaper(flight, reaper);

@@ -52,7 +52,7 @@ static void close_two(int one, int other) {
 
 static long clone_child(const struct arje_plan *plan, char *stack, struct arje_flight *flight, int32_t *pidfd) {
     struct raw_clone_args args = {
-        .flags = CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | plan->clone_flags,
+        .flags = (plan->early_unshare ? 0 : CLONE_VM) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | plan->clone_flags,
         .pidfd = (uint64_t)(uintptr_t)pidfd,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)(stack + GUARD),

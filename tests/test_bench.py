@@ -1,0 +1,72 @@
+"""bench/run lists what there is, measures it, and says so in one JSON object. No figure is judged here."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = Path(__file__).parent.parent / "bench" / "run"
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([RUN, *words], capture_output=True, text=True, check=False, timeout=300)
+
+
+def numbers(value: Any) -> Iterator[float]:
+    """Yield every number in a JSON value."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield value
+
+
+def test_without_a_name_it_lists_the_benchmarks_with_a_line_each() -> None:
+    done = bench()
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    assert line.split(maxsplit=1)[0] == "spawn"
+    assert "C" in line
+
+
+def test_a_wrong_name_gets_the_nearest_right_one() -> None:
+    done = bench("spwan")
+    assert done.returncode == 2
+    assert "did you mean 'spawn'?" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the spawn benchmark needs root")
+def test_spawn_prints_one_json_object_and_leaves_nothing_behind() -> None:
+    done = bench("spawn", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["command"] == ["bench/run", "spawn", "--rounds", "1", "--json"]
+    assert {"kernel", "cpus", "python"} <= found["machine"].keys()
+    peers = found["peers"]
+    assert found["c_loop"].keys() == {"arje", "c", "c_singly", "ratio"}
+    sides = [found["ballast"]["small"], found["ballast"]["large"]]
+    ratios = [found["ballast"]["ratio"]]
+    for part in (found["c_loop"], peers["start"], peers["life"]):
+        ratios += part.pop("ratio").values()
+        sides += part.values()
+    assert len(peers["start"]) + len(peers["left_out"]) == 4  # arje, bwrap, unshare, crun
+    for side in sides:
+        assert {"samples", "p10_us", "p50_us", "p90_us"} <= side.keys()
+    for ratio in ratios:
+        assert {"p50", "p10", "rounds_p50"} <= ratio.keys()
+    for number in numbers([*sides, *ratios]):
+        assert math.isfinite(number)
+        assert number > 0
+    assert found["ballast"]["large"]["rss_mb"] > found["ballast"]["small"]["rss_mb"]
+    assert list(Path("/sys/fs/cgroup").glob("**/arje-bench-*")) == []

@@ -1,0 +1,1 @@
+"""One file per scenario; its docstring says what it shows."""
