@@ -31,6 +31,10 @@ class InvalidParameter(Exception):
     """A parameter is missing, of the wrong type, or not known; ``args[0]`` is its name."""
 
 
+_MOST: Final = 10_000  # labels of one call
+_LONGEST: Final = 256  # characters of a pattern: a label has 64 at most
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call: who asks (for causes), and the parameters by name, checked on reading. A null one is a missing one."""
@@ -64,9 +68,11 @@ class Call:
         return value
 
     def labels(self) -> list[str]:
-        """Return the list of labels, empty when it is missing. Raises InvalidParameter."""
+        """Return the list of labels and patterns, empty when it is missing. Raises InvalidParameter, also for a flood."""
         value = self._value("labels", [])
-        if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+        if not isinstance(value, list) or len(value) > _MOST:
+            raise InvalidParameter("labels")
+        if not all(isinstance(label, str) and len(label) <= _LONGEST for label in value):
             raise InvalidParameter("labels")
         return value
 

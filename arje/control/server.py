@@ -1,11 +1,13 @@
 """Serving Varlink: one task per connection, bounded in number and in message size; garbage ends its own connection only.
 
-Who calls is what SO_PEERCRED says (unix(7)). Reading is open to whoever may connect; changing needs uid 0 or ours.
+Who calls is what SO_PEERCRED says (unix(7)). Reading is open to whoever may connect: our own uid, root, and the group
+``arje`` where there is one. Changing needs uid 0 or ours.
 """
 
 from __future__ import annotations
 
 import contextlib
+import grp
 import json
 import os
 import socket
@@ -26,6 +28,7 @@ from arje.errors import NoSuchService, OrderingError
 LOG = log.logger()
 INTERFACE: Final = "io.arje.Manager"
 SERVICE: Final = "org.varlink.service"
+READERS: Final = "arje"  # members of this group may look
 LARGEST: Final = 1024 * 1024  # bytes of one request
 _CONNECTIONS: Final = 64  # of one uid: nobody locks the others out
 _PATIENCE: Final = 30.0  # seconds for a client to take an answer
@@ -48,8 +51,10 @@ async def serve(path: Path, door: Door, *, task_status: trio.TaskStatus[None]) -
     try:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()  # the manager's lock says that nobody listens on it any more
+        before = os.umask(0o177)  # nobody connects between bind and chmod
         sock.bind(str(path))
-        path.chmod(0o666 if os.geteuid() == 0 else 0o600)
+        os.umask(before)
+        _open_to_group(path)
         sock.listen(128)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         open_of: Counter[int] = Counter()
@@ -63,6 +68,16 @@ async def serve(path: Path, door: Door, *, task_status: trio.TaskStatus[None]) -
         sock.close()
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
+
+
+def _open_to_group(path: Path) -> None:
+    """Let the members of the group ``arje`` read, where the system's administrator has made one.
+
+    Not everybody: what services write and their command lines may hold secrets.
+    """
+    with contextlib.suppress(KeyError, PermissionError):
+        os.chown(path, -1, grp.getgrnam(READERS).gr_gid)
+        path.chmod(0o660)
 
 
 class Connection:
@@ -113,6 +128,7 @@ class Connection:
             if not isinstance(request, dict) or not isinstance(request.get("method"), str):
                 return
             await self._answer(request)
+            await trio.lowlevel.checkpoint()  # a thousand requests in one packet are not served in one go
 
     async def _answer(self, request: dict[str, Any]) -> None:
         more, oneway = request.get("more") is True, request.get("oneway") is True
@@ -128,6 +144,11 @@ class Connection:
             reply = {"error": f"{INTERFACE}.Ordering", "parameters": {"message": str(error)}}
         except InvalidParameter as error:
             reply = {"error": f"{SERVICE}.InvalidParameter", "parameters": {"parameter": error.args[0]}}
+        except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+            raise  # the connection itself
+        except Exception:
+            LOG.exception("a request failed", uid=self._uid, pid=self._pid, method=request["method"])
+            reply = {"error": f"{INTERFACE}.InternalError", "parameters": {"method": request["method"]}}
         if not oneway:
             await self._send(reply)
 

@@ -46,7 +46,7 @@ class Client:
             hint = {
                 FileNotFoundError: "is a manager running? Start one with: arje --user",
                 ConnectionRefusedError: "the manager has gone; start it again",
-                PermissionError: "this socket belongs to another user's manager",
+                PermissionError: "only root, its own user and the group arje may ask it",
             }.get(type(error), "name the socket with --socket")
             raise Unreachable(f"no manager on {path}: {error.strerror or error}; {hint}") from error
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import socket
+import stat
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import trio
 
-from arje.control.handlers import METHODS
+from arje.control.handlers import METHODS, Door
+from arje.control.server import Connection
 from arje.ctl.client import CallError, Client
 from tests.conftest import NOBODY, ROOT, Manager, sh
 from tests.ctl import until_state
@@ -256,6 +261,41 @@ def test_a_follower_that_hangs_up_amid_lines_is_no_error_of_the_manager(manage: 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_nobody_but_its_own_user_may_connect_where_there_is_no_group_arje(manager: Manager) -> None:
+    try:
+        group = grp.getgrnam("arje").gr_gid
+    except KeyError:
+        assert stat.S_IMODE(manager.socket.stat().st_mode) == 0o600
+    else:
+        assert (stat.S_IMODE(manager.socket.stat().st_mode), manager.socket.stat().st_gid) == (0o660, group)
+
+
+@pytest.mark.parametrize("labels", [["x" * 300], ["*"] * 20_000, "a", [1]])
+def test_a_flood_of_labels_is_a_wrong_parameter(manager: Manager, labels: object) -> None:
+    with pytest.raises(CallError) as raised:
+        manager.call("List", labels=labels, full=False)
+    assert raised.value.name == "InvalidParameter"
+
+
+async def test_a_bug_in_a_handler_is_answered_and_ends_nothing() -> None:
+    class Broken:
+        def manager(self) -> dict[str, object]:
+            raise ZeroDivisionError
+
+    ours, theirs = trio.socket.socketpair()
+    client = trio.SocketStream(theirs)
+    async with trio.open_nursery() as nursery:
+        connection = Connection(trio.SocketStream(ours), cast("Door", Broken()))
+        nursery.start_soon(connection.run, Counter())
+        for _ in range(2):
+            await client.send_all(b'{"method": "io.arje.Manager.GetManager"}\0')
+            assert json.loads((await client.receive_some())[:-1]) == {
+                "error": "io.arje.Manager.InternalError",
+                "parameters": {"method": "io.arje.Manager.GetManager"},
+            }
+        await client.aclose()
+
+
 def test_another_user_may_look_but_not_change(manager: Manager) -> None:
     code = (
         "import json, socket, sys\n"
