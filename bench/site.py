@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import select
 import struct
 import tempfile
 import time
@@ -19,7 +18,7 @@ from arje.card.card import Card
 from arje.card.payload import Native
 from arje.card.soma import Namespaces, Soma
 from arje.incarnate.plan import clone_flags
-from arje.incarnate.spawn import Incarnator, Pending, StdioFds
+from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
 from bench.main import CannotRun
@@ -64,7 +63,7 @@ class Site:
     def _to_exec(self) -> int:
         began = time.perf_counter_ns()
         pending = self.incarnator.begin(self.card, StdioFds(self.null, self.null, self.null))
-        _confirm(pending)
+        pending.wait()
         took = time.perf_counter_ns() - began
         os.waitid(os.P_PID, pending.leader_pid, os.WEXITED | os.WNOWAIT)  # it leaves by itself, as in the C loop
         pending.abort()
@@ -79,7 +78,7 @@ class Site:
         return [self._bench(1)[0] for _ in range(count)]
 
     def _bench(self, count: int) -> list[int]:
-        blueprint, encoded = self.incarnator._plan(self.card)
+        blueprint, encoded = self.incarnator.prepared(self.card)
         flags, group = clone_flags(blueprint.kinds), str(self.base / "c-loop") if self.base else ""
         stdio = (self.null, self.null, self.null)
         return native.bench(encoded, stdio, clone_flags=flags, cgroup=group, count=count)
@@ -95,7 +94,7 @@ class Site:
         reader, writer = os.pipe2(os.O_CLOEXEC)
         began = time.perf_counter_ns()
         pending = self.incarnator.begin(self.card, StdioFds(self.null, writer, self.null))
-        _confirm(pending)
+        pending.wait()
         os.read(reader, 1)
         spoke = time.perf_counter_ns()
         outcome = pending.finish()
@@ -105,13 +104,6 @@ class Site:
         os.close(reader)
         os.close(writer)
         return spoke - began, ended - began
-
-
-def _confirm(pending: Pending) -> None:
-    poll = select.poll()
-    poll.register(pending.status_fd, select.POLLIN)
-    while not pending.advance():
-        poll.poll()
 
 
 @contextlib.contextmanager

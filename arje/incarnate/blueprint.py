@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from arje.card.card import Card
 from arje.card.soma import IdMap, Soma
@@ -59,12 +59,13 @@ class Blueprint:
     late_user: bool
     credentials: Credentials | None
     judged: bool
+    has: frozenset[str] = field(init=False)
+    """The features that are still asked of the kernel."""
 
-    @property
-    def has(self) -> frozenset[str]:
-        """The features that are still asked of the kernel."""
+    def __post_init__(self) -> None:
         lost = {loss.feature for loss in self.losses}
-        return frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
+        has = frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
+        object.__setattr__(self, "has", has)
 
     def describe(self) -> Iterator[str]:
         """Yield the lines that a plan shows, in the order in which they happen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import time
@@ -38,10 +39,11 @@ def loss(wish: Wish, error: OSError, syscall: str) -> Degradation:
 
 def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
     """Write the cgroup's limits, before anything enters it; return what the kernel refused."""
+    if plan.soma.cgroup is None:
+        return ()
     losses = []
-    has = plan.has
     for wish in plan.wishes:
-        if not wish.feature.startswith("cgroup.") or wish.feature not in has:
+        if not wish.feature.startswith("cgroup.") or wish.feature not in plan.has:
             continue
         name = wish.feature.removeprefix("cgroup.")
         try:
@@ -54,13 +56,17 @@ def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
 APPLIERS: Final[dict[str, Applier]] = {name: applier for family in FAMILIES for name, applier in family.APPLY.items()}
 
 
+@functools.cache
+def applier_of(feature: str) -> Applier | None:
+    """Return what the parent does for a feature, by its own name or by its family's."""
+    return APPLIERS.get(feature) or APPLIERS.get(feature.partition(".")[0])
+
+
 def apply(plan: Blueprint, pid: int) -> tuple[Degradation, ...]:
     """Do what only the parent can do for the waiting child; return what the kernel refused or narrowed."""
     losses = []
-    has = plan.has
     for wish in plan.wishes:
-        applier = APPLIERS.get(wish.feature) or APPLIERS.get(wish.feature.partition(".")[0])
-        if applier is None or wish.feature not in has:
+        if (applier := applier_of(wish.feature)) is None or wish.feature not in plan.has:
             continue
         try:
             applier(plan, wish, pid)

@@ -7,7 +7,6 @@ card's ``require`` and ``prefer`` override that feature by feature, or family by
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from arje.card.soma import Soma
@@ -30,6 +29,6 @@ def is_required(soma: Soma, feature: str) -> bool:
     return feature in MUST
 
 
-def refusals(soma: Soma, degradations: Iterable[Degradation]) -> tuple[Degradation, ...]:
+def refusals(soma: Soma, degradations: tuple[Degradation, ...]) -> tuple[Degradation, ...]:
     """Return the losses that a card does not accept."""
     return tuple(loss for loss in degradations if is_required(soma, loss.feature))

@@ -79,21 +79,18 @@ class Incarnator:
 
     def requests(self, card: Card) -> int:
         """Return how many things a card asks for. Raises SetupFailed when it cannot be planned at all."""
-        return len(self._plan(card)[0].wishes)
+        return len(self.prepared(card)[0].wishes)
 
     def incarnate(self, card: Card, stdio: StdioFds) -> Outcome:
         """Begin and wait until exec is confirmed. Raises what :meth:`Pending.finish` raises."""
         pending = self.begin(card, stdio)
-        poll = select.poll()
-        poll.register(pending.status_fd, select.POLLIN)
-        while not pending.advance():
-            poll.poll()
+        pending.wait()
         return pending.finish()
 
     def begin(self, card: Card, stdio: StdioFds) -> Pending:
         """Clone, configure, decide and open the gate. Raises SetupFailed and IncarnationRefused; nothing is left then."""
         began = time.monotonic()
-        blueprint, encoded = self._plan(card)
+        blueprint, encoded = self.prepared(card)
         refused = refusals(card.soma, blueprint.losses)
         if refused:
             raise IncarnationRefused(card.label, refused)
@@ -114,7 +111,8 @@ class Incarnator:
             raise
         return pending
 
-    def _plan(self, card: Card) -> tuple[Blueprint, native.Plan]:
+    def prepared(self, card: Card) -> tuple[Blueprint, native.Plan]:
+        """Return the plan of a card and its form for C, made once. Raises SetupFailed for what cannot work anywhere."""
         known = self._prepared.get(id(card))
         if known is not None and known[0] is card:
             return known[1], known[2]
@@ -356,6 +354,14 @@ class Pending:
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
         return verify.read_back(self._plan, facts, self._owner.ours, self._group, self.losses)
+
+    def wait(self) -> None:
+        """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
+        poll = select.poll()
+        poll.register(self.status_fd, select.POLLIN)
+        poll.poll()
+        while not self.advance():
+            poll.poll()
 
     def finish(self) -> Outcome:
         """Return the running incarnation, read back from the kernel. Raises SetupFailed, IncarnationRefused."""

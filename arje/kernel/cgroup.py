@@ -160,9 +160,19 @@ class Cgroup:
     def remove(self) -> None:
         """Remove the directory, those below it and empty ones above it, and close. Raises OSError (EBUSY: it is in use)."""
         self.close()
-        for directory, _, _ in os.walk(self.path, topdown=False):
-            with contextlib.suppress(FileNotFoundError):
-                Path(directory).rmdir()
+        try:
+            self.path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:  # it is populated, or a service that may has made cgroups below it
+            for directory, _, _ in os.walk(self.path, topdown=False):
+                with contextlib.suppress(FileNotFoundError):
+                    Path(directory).rmdir()
+        if self.path.parent != self._base:
+            self._remove_parents()
+
+    def _remove_parents(self) -> None:
+        """Remove the directories up to the base that nothing else is in."""
         with contextlib.suppress(OSError):
             for parent in self.path.parents:
                 if parent == self._base or not parent.is_relative_to(self._base):

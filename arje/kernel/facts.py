@@ -93,8 +93,10 @@ class Facts:
 
     def mount_at(self, point: str) -> Mount | None:
         """Return the mount that covers a mount point, the last one when several are stacked; None when none is there."""
-        found = [mount for mount in self.mounts if mount.point == point]
-        return found[-1] if found else None
+        for line in reversed(self.texts["mountinfo"].splitlines()):
+            if process.unescape(line.split(" ", 5)[4]) == point:
+                return _mount(line)
+        return None
 
     @property
     def time_offsets(self) -> dict[str, float]:

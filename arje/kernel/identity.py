@@ -6,7 +6,10 @@ import grp
 import os
 import pwd
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+#: The largest uid and gid; the next number is (uid_t) -1, which no one has (setresuid(2), chown(2)).
+LARGEST: Final = 2**32 - 2
 
 
 class Identity(NamedTuple):
@@ -44,23 +47,31 @@ def resolve(user: str | int, group: str | int | None, groups: tuple[str | int, .
 
 
 def _user(user: str | int) -> pwd.struct_passwd | None:
+    number = _number(user, "user")
     try:
-        if isinstance(user, int) or user.isdigit():
-            return pwd.getpwuid(int(user))
-        return pwd.getpwnam(user)
-    except KeyError:
-        if isinstance(user, int) or user.isdigit():
-            return None
-        raise UnknownIdentity("user", user) from None
+        return pwd.getpwnam(str(user)) if number is None else pwd.getpwuid(number)
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
+        if number is None:
+            raise UnknownIdentity("user", user) from None
+        return None
 
 
 def _group(group: str | int, kind: str) -> int:
-    if isinstance(group, int) or group.isdigit():
-        return int(group)
+    number = _number(group, kind)
     try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
+        return grp.getgrnam(str(group)).gr_gid if number is None else number
+    except (KeyError, ValueError):
         raise UnknownIdentity(kind, group) from None
+
+
+def _number(name: str | int, kind: str) -> int | None:
+    """Return the id that a number is, None for a name. Raises UnknownIdentity beyond the ids that there are."""
+    if isinstance(name, str) and not (name.isascii() and name.isdecimal()):
+        return None
+    # (uid_t) -1 is "leave it" to setresuid(2), and the kernel sees no more than 32 bits: 2**32 would be root.
+    if (isinstance(name, str) and len(name) > 20) or not 0 <= int(name) <= LARGEST:
+        raise UnknownIdentity(kind, name)
+    return int(name)
 
 
 def sub_ids(file: str, uid: int) -> tuple[tuple[int, int], ...]:
@@ -73,4 +84,8 @@ def sub_ids(file: str, uid: int) -> tuple[tuple[int, int], ...]:
     except OSError:
         return ()
     fields = [line.split(":") for line in lines]
-    return tuple((int(f[1]), int(f[2])) for f in fields if len(f) == 3 and f[0] in names)
+    return tuple(
+        (int(f[1]), int(f[2]))
+        for f in fields
+        if len(f) == 3 and f[0] in names and all(n.isascii() and n.isdecimal() and len(n) <= 10 for n in f[1:])
+    )

@@ -104,6 +104,8 @@ def parse_id_map(text: str) -> tuple[tuple[int, int, int], ...]:
 
 def unescape(text: str) -> str:
     """Return a path of /proc/PID/mountinfo as it is: octal escapes stand for space, tab, newline and backslash."""
+    if "\\" not in text:
+        return text
     for code, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, plain)
     return text

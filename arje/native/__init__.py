@@ -180,7 +180,7 @@ def receive(status_fd: int, *, block: bool = False) -> Record | None:
     if answer == 0:
         return None
     _check(answer)
-    syscall = _ffi.string(_record.detail).decode()
+    syscall = _ffi.string(_record.detail).decode() if _record.error else ""
     data = bytes(_ffi.buffer(_message.data, _message.length)) if _message.length else b""
     step = STEPS[_record.step]
     pid = _message.pid

@@ -28,16 +28,22 @@ ALL = dict.fromkeys(("mount", "pid", "net", "uts", "ipc", "cgroup", "time"), Tru
 
 @contextmanager
 def waiting(incarnator: Incarnator, **soma: Any) -> Iterator[Outcome]:
-    """A payload that does nothing until it is ended."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    """A payload that has done what a program does to begin, and waits to be ended by the end of its input."""
+    in_r, in_w = os.pipe2(os.O_CLOEXEC)
+    out_r, out_w = os.pipe2(os.O_CLOEXEC)
     try:
-        outcome = incarnator.incarnate(card_of("/bin/sleep", "1000", **soma), StdioFds(null, null, null))
+        outcome = incarnator.incarnate(
+            card_of("/bin/sh", "-c", "echo up; read line", **soma), StdioFds(in_r, out_w, out_w)
+        )
     finally:
-        os.close(null)
+        os.close(in_r)
+        os.close(out_w)
     try:
+        assert os.read(out_r, 10) == b"up\n"
         yield outcome
     finally:
-        outcome.signal_main(signal.SIGTERM)
+        os.close(in_w)
+        os.close(out_r)
         os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
         outcome.close()
 
@@ -79,7 +85,9 @@ def test_limits_cpus_umask_and_directory_are_those_that_proc_shows(incarnator: I
     limits = (("nofile", 100, 200), ("core", 0, 0), ("memlock", 4096, 8192))
     with waiting(incarnator, rlimits=limits, umask=0o027, chdir="/usr/lib", cpu_affinity=(0,)) as outcome:
         pid, reported = outcome.incarnation.pid, grants(outcome)
-        shown = {line[:26].strip(): line[26:].split()[:2] for line in Path(f"/proc/{pid}/limits").read_text().splitlines()}
+        shown = {
+            line[:26].strip(): line[26:].split()[:2] for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+        }
         assert reported["rlimit.nofile"].granted.split() == shown["Max open files"] == ["100", "200"]
         assert reported["rlimit.core"].granted.split() == shown["Max core file size"] == ["0", "0"]
         assert reported["rlimit.memlock"].granted.split() == shown["Max locked memory"] == ["4096", "8192"]
