@@ -32,14 +32,13 @@ def waiting(incarnator: Incarnator, **soma: Any) -> Iterator[Outcome]:
     in_r, in_w = os.pipe2(os.O_CLOEXEC)
     out_r, out_w = os.pipe2(os.O_CLOEXEC)
     try:
-        outcome = incarnator.incarnate(
-            card_of("/bin/sh", "-c", "echo up; read line", **soma), StdioFds(in_r, out_w, out_w)
-        )
+        outcome = incarnator.incarnate(card_of("/bin/cat", **soma), StdioFds(in_r, out_w, out_w))
     finally:
         os.close(in_r)
         os.close(out_w)
     try:
-        assert os.read(out_r, 10) == b"up\n"
+        os.write(in_w, b"up")
+        assert os.read(out_r, 10) == b"up"
         yield outcome
     finally:
         os.close(in_w)
