@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 from arje import native
@@ -69,8 +70,8 @@ def _by_helper(spawner: native.Spawner, helper: str, pid: int, lines: tuple[IdMa
         raise FileNotFoundError(2, f"{helper} is not installed")
     words = [str(pid), *(str(number) for line in lines for number in (line.inside, line.outside, line.count))]
     plan = native.Plan([], [path.encode()], [helper.encode(), *map(str.encode, words)], [], reaper=False)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    child = spawner.spawn(plan, (null, null, null), clone_flags=0)
+    with open("/dev/null", "r+b", buffering=0) as null:
+        child = spawner.spawn(plan, (null.fileno(), null.fileno(), null.fileno()), clone_flags=0)
     try:
         native.release(child.status_fd)
         while native.receive(child.status_fd, block=True):
@@ -78,7 +79,12 @@ def _by_helper(spawner: native.Spawner, helper: str, pid: int, lines: tuple[IdMa
         info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
         if info is None or info.si_status != 0:
             raise PermissionError(1, f"{helper} {' '.join(words)} refused")
+    except BaseException:  # its stack is not given back before it has ended
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+            os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+        raise
     finally:
-        for fd in (null, child.pidfd, child.status_fd):
+        for fd in (child.pidfd, child.status_fd):
             os.close(fd)
         spawner.give_back(child)

@@ -99,8 +99,11 @@ class ChildSetup:
         return self.add(Op("umask", a=mask), "umask", "soma.umask", f"{mask:04o}")
 
     def with_late_user_namespace(self) -> ChildSetup:
-        """Enter a user namespace after all mounts, or they would be locked (mount_namespaces(7))."""
-        return self.add(Op("unshare", a=CLONE_NEW["user"]), "user", "soma.namespaces.user", "user namespace")
+        """Enter a user namespace after all mounts, or they would be locked (mount_namespaces(7)).
+
+        Never optional: the credentials behind it are those inside; outside, its 0 is the machine's root.
+        """
+        return self.add(Op("unshare", a=CLONE_NEW["user"]), "", "soma.namespaces.user", "user namespace")
 
     def with_identity(self, uid: int, gid: int, groups: tuple[int, ...] | None, card_field: str) -> ChildSetup:
         """Change the credentials; ``groups`` None leaves them (setgroups is denied). Never optional."""
@@ -119,9 +122,12 @@ class ChildSetup:
         return self.add(Op("chdir", p=path.encode()), "chdir", "soma.chdir", path)
 
     def with_report(self, facts: int, *, judged: bool) -> ChildSetup:
-        """Tell the parent what the child is now; ``judged``: and wait for its verdict. Then it is never optional."""
+        """Tell the parent what the child is now; ``judged``: and wait for its verdict.
+
+        Never optional: what is not read back is not granted.
+        """
         words = "what is granted is read back" + (", and judged before anything runs" if judged else "")
-        op = Op("report", optional=not judged, a=facts | (FACT["wait"] if judged else 0))
+        op = Op("report", a=facts | (FACT["wait"] if judged else 0))
         self.ops.append(PlannedOp(op, "", "", words))
         return self
 

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import itertools
 import os
-import select
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -19,17 +18,20 @@ from pathlib import Path
 from arje import native
 from arje.card.card import Card
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import configure, idmap, plan, verify
+from arje.incarnate import configure, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.outcome import Outcome, discard
+from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
 from arje.incarnate.wishes import loss_of
-from arje.incarnation import Degradation, Grant, Incarnation, Step
+from arje.incarnation import Degradation, Step
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
 from arje.kernel.cgroup import Cgroup
 from arje.kernel.facts import Facts
 
+#: What says that a kind of namespace is refused (clone(2)); everything else is about processes, not about isolation.
+_REFUSES_KIND = {errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 #: What clone3 with CLONE_INTO_CGROUP says where entering by cgroup.procs may still work (isolation.md §3, 7).
 _RETRY_CGROUP = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EBUSY, errno.EACCES}
 
@@ -84,11 +86,21 @@ class Incarnator:
     def incarnate(self, card: Card, stdio: StdioFds) -> Outcome:
         """Begin and wait until exec is confirmed. Raises what :meth:`Pending.finish` raises."""
         pending = self.begin(card, stdio)
-        pending.wait()
+        try:
+            pending.wait()
+        except BaseException:
+            pending.abort()
+            raise
         return pending.finish()
 
     def begin(self, card: Card, stdio: StdioFds) -> Pending:
         """Clone, configure, decide and open the gate. Raises SetupFailed and IncarnationRefused; nothing is left then."""
+        try:
+            return self._begin(card, stdio)
+        except OSError as error:  # the manager's own trouble: no descriptor, no memory
+            raise SetupFailed(card.label, Step.PREPARE, error.errno or 0, "", str(error)) from error
+
+    def _begin(self, card: Card, stdio: StdioFds) -> Pending:
         began = time.monotonic()
         blueprint, encoded = self.prepared(card)
         refused = refusals(card.soma, blueprint.losses)
@@ -145,10 +157,17 @@ class Incarnator:
             flags = plan.clone_flags(blueprint.kinds) & ~early
             fd = group.fd if group is not None and not late else -1
             try:
-                child = self._spawner.spawn(encoded, fds, clone_flags=flags, early_unshare=early, cgroup_fd=fd)
+                child = self._spawner.spawn(
+                    encoded,
+                    fds,
+                    clone_flags=flags,
+                    early_unshare=early,
+                    cgroup_fd=fd,
+                    say_ready="rlimit.nofile" in blueprint.has,
+                )
                 if early:
                     self._await_apart(child)
-                elif "time" in blueprint.kinds and _is_inside(child.pid):
+                elif "time" in blueprint.kinds and self._is_inside(blueprint.card.label, child):
                     early = self._time_early = native.CLONE_NEW["time"]
                     self._drop(child)
                     continue
@@ -182,6 +201,17 @@ class Incarnator:
             number = record.errno if record else errno.ECHILD
             raise OSError(number, os.strerror(number))
 
+    def _is_inside(self, label: str, child: native.Child) -> bool:
+        """Whether a child waits inside its new time namespace already, where no offsets are taken (Linux before 6.2)."""
+        place = f"/proc/{child.pid}/ns"
+        try:
+            return os.readlink(f"{place}/time") == os.readlink(f"{place}/time_for_children")
+        except (FileNotFoundError, ProcessLookupError):  # it has ended; its channel says why
+            return False
+        except OSError as error:
+            self._drop(child)
+            raise SetupFailed(label, Step.CLONE, error.errno or 0, "soma.namespaces.time") from error
+
     def _drop(self, child: native.Child) -> None:
         """Kill and reap a child that waits at its gate, and close all that came with it."""
         with contextlib.suppress(ProcessLookupError):
@@ -196,17 +226,21 @@ class Incarnator:
     def _without_refused(self, blueprint: Blueprint, number: int) -> Blueprint:
         """Find which namespaces the kernel refuses, one by one, and count them as lost."""
         user = native.CLONE_NEW["user"] if "user" in blueprint.kinds else 0
-        losses = []
+        label, losses = blueprint.card.label, []
+        if number not in _REFUSES_KIND:
+            raise SetupFailed(label, Step.CLONE, number, "")
         for wish in blueprint.wishes:
             kind = kind_of(wish.feature)
             if wish.feature == "cgroup" or kind not in blueprint.kinds:
                 continue
             if error := native.probe_clone(native.CLONE_NEW[kind] | user):
+                if error not in _REFUSES_KIND:
+                    raise SetupFailed(label, Step.CLONE, error, "")
                 cause, detail, remedy = cause_of_errno(error, wish.feature)
                 found = Availability(wish.feature, False, False, cause, error, "clone3", detail, remedy)
                 losses.append(loss_of(wish, found))
         if not losses:
-            raise SetupFailed(blueprint.card.label, Step.CLONE, number, "soma.namespaces", " ".join(blueprint.kinds))
+            raise SetupFailed(label, Step.CLONE, number, "soma.namespaces", " ".join(blueprint.kinds))
         return replace(blueprint, losses=(*blueprint.losses, *losses))
 
     @property
@@ -220,11 +254,6 @@ class Incarnator:
         return self._ours
 
 
-def _is_inside(pid: int) -> bool:
-    """Whether a child waits inside its new time namespace already, where no offsets are taken (Linux before 6.2)."""
-    return os.readlink(f"/proc/{pid}/ns/time") == os.readlink(f"/proc/{pid}/ns/time_for_children")
-
-
 def _encode(blueprint: Blueprint) -> native.Plan:
     pid, death = "pid" in blueprint.kinds, blueprint.soma.parent_death_signal
     return native.Plan(
@@ -236,170 +265,3 @@ def _encode(blueprint: Blueprint) -> native.Plan:
         reaper_death_signal=plan.signal_number(death) if pid and death else 0,
         reaper_session=blueprint.soma.new_session,
     )
-
-
-class Pending:
-    """An incarnation between clone and confirmed exec. Await ``status_fd`` readable between calls of :meth:`advance`."""
-
-    def __init__(
-        self,
-        owner: Incarnator,
-        blueprint: Blueprint,
-        child: native.Child,
-        group: Cgroup | None,
-        began: float,
-        number: int,
-    ) -> None:
-        self._owner = owner
-        self._plan = blueprint
-        self._child = child
-        self._group = group
-        self._began = began
-        self._number = number
-        self._pid = child.pid
-        self._hot = False
-        self._failure: SetupFailed | IncarnationRefused | None = None
-        self._facts = b""
-        self._spaces: dict[str, str] = {}
-        self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
-        self._confirmed = 0.0
-        self.losses = blueprint.losses
-        self.leader_pid = child.pid
-        self.status_fd = child.status_fd
-
-    def configure(self, *, enter_cgroup: bool) -> None:
-        """Do what only the parent can do, decide, and open the gate."""
-        pid = self._child.pid
-        if enter_cgroup and self._group is not None:
-            self._group.write("cgroup.procs", str(pid))
-        self.losses += configure.apply(self._plan, pid)
-        if "user" in self._plan.kinds:
-            self._write_maps()
-        refused = refusals(self._plan.soma, self.losses)
-        if refused:
-            raise IncarnationRefused(self._plan.card.label, refused)
-        self._let_on()
-
-    def _write_maps(self, pid: int = 0) -> None:
-        """Write the maps of the child, or of ``pid`` below it. Raises SetupFailed."""
-        try:
-            with idmap.target(pid or self._child.pid, parent=self._child.pid if pid else None) as directory:
-                idmap.write(
-                    self._owner.spawner, pid or self._child.pid, directory, self._plan.uid_map, self._plan.gid_map
-                )
-        except OSError as error:
-            label, line = self._plan.card.label, self._plan.card.source.line_of("soma.uid_map")
-            hint = "check the lines of the map, and /etc/subuid for an ordinary user"
-            raise SetupFailed(
-                label, Step.ID_MAP, error.errno or 0, "soma.uid_map", str(error.strerror or ""), hint=hint, line=line
-            ) from error
-
-    def advance(self) -> bool:
-        """Take what the status channel holds, without waiting. Returns True at EOF: then call :meth:`finish`."""
-        while True:
-            try:
-                record = native.receive(self.status_fd)
-            except BlockingIOError:
-                return False
-            if record is None:
-                self._confirmed = time.monotonic()
-                return True
-            self._take(record)
-
-    def _take(self, record: native.Record) -> None:
-        if record.kind == native.HOT:
-            self._hot, self._pid = True, record.pid
-        elif record.kind == native.FACTS:
-            self._facts += record.data
-        elif record.kind == native.WAITING:
-            self._judge()
-        elif record.kind == native.MAPS:
-            self._map_late(record.pid)
-        elif record.kind == native.DEGRADED:
-            self._degrade(record)
-        else:
-            self._failure = configure.failure(self._plan, record)
-
-    def _map_late(self, pid: int) -> None:
-        try:
-            self._write_maps(0 if pid == self._child.pid else pid)
-            self._let_on()
-        except SetupFailed as error:
-            self._failure = error
-            self._kill()
-
-    def _judge(self) -> None:
-        """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""
-        self._read = self._read_back()
-        if refused := refusals(self._plan.soma, self._read[1]):
-            self._failure = IncarnationRefused(self._plan.card.label, refused)
-            self._kill()
-        else:
-            self._let_on()
-
-    def _let_on(self) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile; the channel says why
-            native.release(self.status_fd)
-
-    def _degrade(self, record: native.Record) -> None:
-        feature = self._plan.ops[record.op_index].feature
-        wish = next((wish for wish in self._plan.wishes if wish.feature == feature), None)
-        if wish is not None:  # a report that could not be made is no loss by itself: it is read from outside then
-            self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
-
-    def _read_back(self) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
-        facts = Facts.of_report(self._facts) if self._facts else None
-        if facts is None:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                facts = Facts.of_process(self._pid)
-        self._spaces = facts.namespaces if facts else {}
-        return verify.read_back(self._plan, facts, self._owner.ours, self._group, self.losses)
-
-    def wait(self) -> None:
-        """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
-        poll = select.poll()
-        poll.register(self.status_fd, select.POLLIN)
-        poll.poll()
-        while not self.advance():
-            poll.poll()
-
-    def finish(self) -> Outcome:
-        """Return the running incarnation, read back from the kernel. Raises SetupFailed, IncarnationRefused."""
-        label = self._plan.card.label
-        if self._failure is None and not self._hot:
-            self._failure = SetupFailed(label, Step.GATE, 0, "", "it was killed during its set-up")
-        if self._failure is not None:
-            self.abort()
-            raise self._failure
-        grants, losses = self._read or self._read_back()
-        os.close(self.status_fd)
-        self._owner.spawner.give_back(self._child)
-        incarnation = Incarnation(
-            id=self._number,
-            label=label,
-            pid=self._pid,
-            leader_pid=self._child.pid,
-            cgroup=str(self._group.path) if self._group else "",
-            grants=grants,
-            degradations=losses,
-            setup_ms=(self._confirmed - self._began) * 1000,
-            started=self._confirmed,
-            namespaces=self._spaces,
-        )
-        return Outcome(incarnation, self._child, self._group)
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
-
-    def abort(self) -> None:
-        """Kill and reap the child; close and remove everything. Somebody else may have reaped it already."""
-        self._kill()
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self._child.pidfd, os.WEXITED)
-        for fd in (self._child.pidfd, self._child.status_fd, self._child.verdict_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._owner.spawner.give_back(self._child)
-        if self._group is not None:
-            discard(self._group)

@@ -112,7 +112,11 @@ class Cgroup:
             for parent in reversed([p for p in path.parents if p.is_relative_to(base)]):
                 enable_controllers(parent)
             path.mkdir()
-        return cls(path, base)
+        try:
+            return cls(path, base)
+        except OSError:  # no descriptor left: then nobody else would remove it
+            path.rmdir()
+            raise
 
     def write(self, name: str, value: str) -> None:
         """Write a cgroup file. Raises OSError: FileNotFoundError when the controller is missing."""

@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 4
+_ABI: Final = 5
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -37,6 +37,7 @@ MAPS: Final = int(_lib.ARJE_MAPS)
 FACTS: Final = int(_lib.ARJE_FACTS)
 APART: Final = int(_lib.ARJE_APART)
 WAITING: Final = int(_lib.ARJE_WAITING)
+READY: Final = int(_lib.ARJE_READY)
 HOT: Final = int(_lib.ARJE_HOT)
 EXEC_FAILED: Final = int(_lib.ARJE_EXEC_FAILED)
 
@@ -89,6 +90,7 @@ class Child(NamedTuple):
     status_fd: int
     verdict_fd: int
     stack: Any
+    plan: Plan  # kept alive: the child reads it until its status channel says EOF
 
 
 class Plan:
@@ -141,7 +143,14 @@ class Spawner:
         self._stdio = _ffi.new("int[3]")
 
     def spawn(
-        self, plan: Plan, stdio: tuple[int, int, int], *, clone_flags: int, early_unshare: int = 0, cgroup_fd: int = -1
+        self,
+        plan: Plan,
+        stdio: tuple[int, int, int],
+        *,
+        clone_flags: int,
+        early_unshare: int = 0,
+        cgroup_fd: int = -1,
+        say_ready: bool = False,
     ) -> Child:
         """Clone one child; it waits at its gate. Raises OSError (clone3(2), socketpair(2), mmap(2))."""
         stack = self._stacks.pop() if self._stacks else _lib.arje_stack_new()
@@ -149,12 +158,13 @@ class Spawner:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self._stdio[0], self._stdio[1], self._stdio[2] = stdio
         plan.c.clone_flags, plan.c.early_unshare, plan.c.cgroup_fd = clone_flags, early_unshare, cgroup_fd
+        plan.c.say_ready = say_ready
         answer = _lib.arje_spawn(plan.c, stack, self._stdio, self._child)
         if answer < 0:
             self._stacks.append(stack)
             _raise(answer)
         child = self._child
-        return Child(child.pid, child.pidfd, child.status_fd, child.verdict_fd, stack)
+        return Child(child.pid, child.pidfd, child.status_fd, child.verdict_fd, stack, plan)
 
     def give_back(self, child: Child) -> None:
         """Take back the stack of a child whose status channel said EOF (or that was killed and reaped)."""
@@ -255,10 +265,11 @@ def _reaper_fd() -> int:
                 raise
             fd = os.memfd_create("arje-reaper", os.MFD_CLOEXEC)
         image = bytes(_ffi.buffer(_ffi.addressof(_lib, "arje_reaper_image"), _lib.ARJE_REAPER_SIZE))
-        os.write(fd, image)
-        reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)  # ETXTBSY while open for writing
-        os.close(fd)
-        _reaper.append(reader)
+        try:
+            os.write(fd, image)
+            _reaper.append(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC))  # ETXTBSY while open for writing
+        finally:
+            os.close(fd)
     return _reaper[0]
 
 

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 4
+#define ARJE_ABI 5
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_FACTS_SIZE 8192
@@ -58,6 +58,7 @@ enum arje_record_kind {
     ARJE_FACTS,        /* what the child is now; behind the record: name, NUL, text, NUL, and so on */
     ARJE_APART,        /* the early unshare is done: offsets may be written now */
     ARJE_WAITING,      /* all facts are sent; the child waits for the verdict on them */
+    ARJE_READY,        /* the child is at its gate (say_ready) */
     ARJE_HOT,          /* the next system call is execve */
     ARJE_EXEC_FAILED
 };
@@ -79,6 +80,7 @@ struct arje_plan {
     int32_t reaper_fd;      /* the static reaper for a pid namespace, or -1: then the child is the payload */
     int32_t reaper_death_signal;
     int32_t reaper_session; /* whether the reaper leaves the session, and so the terminal */
+    uint32_t say_ready;     /* tell ARJE_READY at the gate */
     uint32_t op_count;
     const struct arje_op *ops;
     const char *const *paths; /* candidates for execve, NULL at the end */

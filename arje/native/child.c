@@ -10,6 +10,7 @@
  *  7. With a pid namespace we are its pid 1: the payload is cloned below us, and we become the static reaper.
  */
 #include <linux/fcntl.h> /* AT_EMPTY_PATH; not with <fcntl.h> */
+#include <linux/futex.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <errno.h>
@@ -42,10 +43,16 @@ static void fill(struct arje_record *out, uint32_t kind, uint32_t step, uint32_t
     }
 }
 
+/* What cannot be told must not be done: a parent that does not hear of its maps, or of a loss, would wait or be wrong. */
 static void tell(int status, uint32_t kind, uint32_t step, uint32_t index, long error, const char *detail) {
     struct arje_record record;
     fill(&record, kind, step, index, error, detail);
-    raw6(__NR_sendto, status, (long)&record, sizeof record, MSG_NOSIGNAL, 0, 0);
+    long sent;
+    do
+        sent = raw6(__NR_sendto, status, (long)&record, sizeof record, MSG_NOSIGNAL, 0, 0);
+    while (sent == -EINTR);
+    if (sent < 0)
+        leave();
 }
 
 static void fail(int status, uint32_t step, uint32_t index, long error, const char *detail) __attribute__((noreturn));
@@ -93,6 +100,8 @@ static int take_descriptors(struct arje_flight *flight) {
             continue;
         }
         long answer = raw3(__NR_dup3, source[i], next, O_CLOEXEC);
+        if (answer == -EBADF && raw2(__NR_fcntl, source[i], F_GETFD) >= 0)
+            answer = -EMFILE; /* dup3(2) says EBADF for a number beyond RLIMIT_NOFILE */
         if (answer < 0)
             fail(flight->status, ARJE_DESCRIPTORS, (uint32_t)i, answer, "dup3");
         moved[i] = next++;
@@ -115,12 +124,24 @@ static int take_descriptors(struct arje_flight *flight) {
 static long report(int status, int proc, const struct arje_op *op, uint32_t index, const char **what) {
     struct arje_record record;
     fill(&record, ARJE_FACTS, ARJE_REPORT, index, 0, "");
+    *what = "open /proc/self";
+    if (proc < 0)
+        return proc;
     long error = arje_report(status, proc, op->a, &record, what);
     if (error >= 0 && (op->a & ARJE_FACT_WAIT)) {
         tell(status, ARJE_WAITING, ARJE_REPORT, index, 0, "");
         gate(status);
     }
     return error;
+}
+
+/* Nothing of the payload runs before its reaper is there, or when it cannot be. */
+static void await_reaper(struct arje_flight *flight) {
+    volatile int *leader = &flight->leader, *failed = &flight->leader_failed;
+    while (*leader)
+        raw4(__NR_futex, leader, FUTEX_WAIT, 1, 0);
+    if (*failed)
+        leave();
 }
 
 static void payload(void *argument) {
@@ -134,6 +155,8 @@ static void payload(void *argument) {
         const char *syscall;
         long error =
             op->step == ARJE_REPORT ? report(status, proc, op, i, &syscall) : arje_op_run(op, &syscall);
+        if (error < -4095)
+            fail(status, op->step, i, error - ARJE_BEYOND(0), syscall);
         if (error < 0 && !(op->flags & ARJE_OPTIONAL))
             fail(status, op->step, i, error, syscall);
         if (error < 0)
@@ -143,6 +166,7 @@ static void payload(void *argument) {
             gate(status);
         }
     }
+    await_reaper(flight);
     tell(status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
     long error = -ENOENT;
     for (const char *const *path = plan->paths; *path != 0; path++) {
@@ -166,6 +190,7 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
         raw0(__NR_setsid);
     if (flight->plan->reaper_death_signal)
         raw2(__NR_prctl, PR_SET_PDEATHSIG, flight->plan->reaper_death_signal);
+    flight->leader = raw1(__NR_set_tid_address, &flight->leader) >= 0;
     long pid = raw_clone3(&args, sizeof args, payload, flight);
     if (pid < 0)
         fail(flight->status, ARJE_REAPER, 0, pid, "clone3");
@@ -175,6 +200,7 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
     raw3(__NR_close_range, 0, 2, 0);
     if (error >= 0)
         error = raw5(__NR_execveat, reaper, "", argv, envp, AT_EMPTY_PATH);
+    flight->leader_failed = 1;
     fail(flight->status, ARJE_REAPER, 0, error, "execveat");
 }
 
@@ -204,6 +230,8 @@ void arje_child(void *argument) {
     int reaper = take_descriptors(flight);
     if (flight->plan->early_unshare)
         make_time_namespace(flight->status);
+    if (flight->plan->say_ready)
+        tell(flight->status, ARJE_READY, ARJE_SIGNALS, 0, 0, "");
     gate(flight->status);
     if (flight->plan->early_unshare)
         enter_time_namespace(flight->status);

@@ -15,9 +15,14 @@ struct arje_flight {
     int status;        /* the child's end of the channel */
     int verdict;       /* the reaper's end of the verdict pipe, or -1 */
     void *inner_stack; /* top of the second stack, for the payload below a reaper */
+    int leader;        /* 1 until the leader has become the reaper; the kernel clears it and wakes (set_tid_address(2)) */
+    int leader_failed; /* the leader said why on the channel, and leaves */
 };
 
 void arje_child(void *flight);
+
+/* Of a step that failed when there was no way back: never optional. Below every errno. */
+#define ARJE_BEYOND(error) ((error) - 4096)
 
 /* Do one op; 0 or -errno, and the name of the system call that said so. */
 long arje_op_run(const struct arje_op *op, const char **syscall);

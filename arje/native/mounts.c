@@ -54,10 +54,16 @@ long arje_do_pivot_root(const struct arje_op *op, const char **syscall) {
         *syscall = "pivot_root";
         answer = raw2(__NR_pivot_root, ".", keep ? old : ".");
     }
-    if (answer < 0)
+    if (answer < 0) {
+        raw1(__NR_chdir, "/"); /* a service that lives without its root starts where it would have started */
         return answer;
-    if (!keep)
-        TRY("umount2", raw2(__NR_umount2, ".", 2 /* MNT_DETACH */));
-    TRY("chdir /", raw1(__NR_chdir, "/"));
-    return 0;
+    }
+    /* From here on the old root is hidden: whatever fails is the end, though the feature be optional. */
+    *syscall = "umount2";
+    answer = keep ? 0 : raw2(__NR_umount2, ".", 2 /* MNT_DETACH */);
+    if (answer >= 0) {
+        *syscall = "chdir /";
+        answer = raw1(__NR_chdir, "/");
+    }
+    return answer < 0 ? ARJE_BEYOND(answer) : 0;
 }

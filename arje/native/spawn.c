@@ -86,6 +86,7 @@ int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, stru
     flight->status = channel[1];
     flight->verdict = verdict[1];
     flight->inner_stack = base + 2 * (GUARD + ARJE_STACK);
+    flight->leader = flight->leader_failed = 0;
     int32_t pidfd = -1;
     long pid = clone_child(plan, base, flight, &pidfd);
     close_two(channel[1], verdict[1]);
@@ -113,8 +114,10 @@ int arje_receive(int status_fd, int block, struct arje_message *message) {
     struct iovec data[2] = {{&message->record, sizeof message->record}, {message->data, sizeof message->data}};
     struct msghdr arriving = {.msg_iov = data, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t got = recvmsg(status_fd, &arriving, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
+    if (got < 0 && errno == ECONNRESET) /* told once: it left without reading its release; behind it are its last words */
+        got = recvmsg(status_fd, &arriving, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
     if (got < 0)
-        return errno == ECONNRESET ? 0 : -errno; /* reset: the child left without reading its release */
+        return -errno;
     if (got == 0)
         return 0;
     if (got < (ssize_t)sizeof message->record)

@@ -1,0 +1,278 @@
+"""An incarnation between clone and confirmed exec: what the parent does, hears, decides, and cleans when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import time
+from dataclasses import replace
+from typing import Protocol
+
+from arje import native
+from arje.errors import IncarnationRefused, SetupFailed
+from arje.incarnate import configure, idmap, verify
+from arje.incarnate.blueprint import Blueprint
+from arje.incarnate.outcome import Outcome, discard
+from arje.incarnate.policy import refusals
+from arje.incarnation import Degradation, Grant, Incarnation, Step
+from arje.kernel.cgroup import Cgroup
+from arje.kernel.facts import Facts
+
+
+class Owner(Protocol):
+    """What a pending incarnation needs of its Incarnator."""
+
+    @property
+    def spawner(self) -> native.Spawner:
+        """The owner of the stacks."""
+
+    @property
+    def ours(self) -> Facts:
+        """The manager's own facts."""
+
+
+def _gone(error: SetupFailed | IncarnationRefused) -> bool:
+    """Return whether a refusal only means that the child is not there any more."""
+    numbers = {error.errno} if isinstance(error, SetupFailed) else {loss.errno for loss in error.degradations}
+    return bool(numbers & {errno.ESRCH, errno.ENOENT})
+
+
+class Pending:
+    """An incarnation between clone and confirmed exec. Await ``status_fd`` readable between calls of :meth:`advance`."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        blueprint: Blueprint,
+        child: native.Child,
+        group: Cgroup | None,
+        began: float,
+        number: int,
+    ) -> None:
+        self._owner = owner
+        self._plan = blueprint
+        self._child = child
+        self._group = group
+        self._began = began
+        self._number = number
+        self._pid = child.pid
+        self._hot = self._over = False
+        self._failure: SetupFailed | IncarnationRefused | None = None
+        self._facts = b""
+        self._spaces: dict[str, str] = {}
+        self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
+        self._confirmed = 0.0
+        self.losses = blueprint.losses
+        self.leader_pid = child.pid
+        self.status_fd = child.status_fd
+
+    def configure(self, *, enter_cgroup: bool) -> None:
+        """Do what only the parent can do, decide, and open the gate."""
+        pid = self._child.pid
+        if self._child.plan.c.say_ready:
+            self._await_ready()
+        try:
+            if enter_cgroup and self._group is not None:
+                self._enter_cgroup(self._group, pid)
+            self.losses += configure.apply(self._plan, pid)
+            if "user" in self._plan.kinds:
+                self._write_maps()
+            if refused := refusals(self._plan.soma, self.losses):
+                raise IncarnationRefused(self._plan.card.label, refused)
+        except (SetupFailed, IncarnationRefused) as error:
+            self._kill()
+            while record := native.receive(self.status_fd, block=True):
+                self._take(record)
+            if self._failure is not None or _gone(error):  # it ended first: what it said is the reason
+                raise (self._failure or self._killed()) from None
+            raise
+        self._let_on()
+
+    def _await_ready(self) -> None:
+        record = native.receive(self.status_fd, block=True)
+        if record is not None and record.kind != native.READY:
+            self._take(record)
+        if self._failure is not None:
+            raise self._failure
+        if record is None:
+            raise self._killed()
+
+    def _killed(self) -> SetupFailed:
+        return SetupFailed(self._plan.card.label, Step.GATE, 0, "", "it was killed during its set-up")
+
+    def _enter_cgroup(self, group: Cgroup, pid: int) -> None:
+        try:
+            group.write("cgroup.procs", str(pid))
+        except OSError as error:
+            wishes = [wish for wish in self._plan.wishes if wish.feature.partition(".")[0] == "cgroup"]
+            self.losses += tuple(configure.loss(wish, error, "write cgroup.procs") for wish in wishes)
+            self._group = None
+            discard(group)
+
+    def _write_maps(self, pid: int = 0) -> None:
+        """Write the maps of the child, or of ``pid`` below it. Raises SetupFailed."""
+        try:
+            with idmap.target(pid or self._child.pid, parent=self._child.pid if pid else None) as directory:
+                idmap.write(
+                    self._owner.spawner, pid or self._child.pid, directory, self._plan.uid_map, self._plan.gid_map
+                )
+        except OSError as error:
+            label, line = self._plan.card.label, self._plan.card.source.line_of("soma.uid_map")
+            hint = "check the lines of the map, and /etc/subuid for an ordinary user"
+            raise SetupFailed(
+                label, Step.ID_MAP, error.errno or 0, "soma.uid_map", str(error.strerror or ""), hint=hint, line=line
+            ) from error
+
+    def advance(self) -> bool:
+        """Take what the status channel holds, without waiting. Returns True at EOF: then call :meth:`finish`."""
+        while True:
+            try:
+                record = native.receive(self.status_fd)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self._give_up(Step.GATE, error, "recvmsg")
+                return True
+            if record is None:
+                self._confirmed = time.monotonic()
+                return True
+            self._take(record)
+
+    def _take(self, record: native.Record) -> None:
+        if record.kind == native.HOT:
+            self._hot, self._pid = True, record.pid
+        elif record.kind == native.FACTS:
+            self._facts += record.data
+        elif record.kind == native.WAITING:
+            self._judge()
+        elif record.kind == native.MAPS:
+            self._map_late(record.pid)
+        elif record.kind == native.DEGRADED:
+            self._degrade(record)
+        else:
+            self._failure = configure.failure(self._plan, record)
+
+    def _map_late(self, pid: int) -> None:
+        try:
+            self._write_maps(0 if pid == self._child.pid else pid)
+            self._let_on()
+        except SetupFailed as error:
+            self._failure = error
+            self._kill()
+
+    def _judge(self) -> None:
+        """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""
+        try:
+            self._read = self._read_back()
+            if refused := refusals(self._plan.soma, self._read[1]):
+                raise IncarnationRefused(self._plan.card.label, refused)
+            self._let_on()
+        except (SetupFailed, IncarnationRefused) as error:
+            self._failure = error
+            self._kill()
+        except OSError as error:
+            self._give_up(Step.REPORT, error, str(error.filename or ""))
+
+    def _let_on(self) -> None:
+        try:
+            native.release(self.status_fd)
+        except BrokenPipeError:  # it has ended meanwhile; the channel says why
+            pass
+        except OSError as error:
+            raise SetupFailed(self._plan.card.label, Step.GATE, error.errno or 0, "", "sendto") from error
+
+    def _give_up(self, step: Step, error: OSError, detail: str) -> None:
+        self._failure = self._failure or SetupFailed(self._plan.card.label, step, error.errno or 0, "", detail)
+        self._kill()
+
+    def _degrade(self, record: native.Record) -> None:
+        feature = self._plan.ops[record.op_index].feature
+        wish = next((wish for wish in self._plan.wishes if wish.feature == feature), None)
+        if wish is not None:  # a report that could not be made is no loss by itself: it is read from outside then
+            self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
+
+    def _read_back(self) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+        facts = Facts.of_report(self._facts) if self._facts else None
+        if facts is None:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                facts = Facts.of_process(self._pid)
+        self._spaces = facts.namespaces if facts else {}
+        return verify.read_back(
+            replace(self._plan, losses=self.losses), facts, self._owner.ours, self._group, self.losses
+        )
+
+    def wait(self) -> None:
+        """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
+        poll = select.poll()
+        poll.register(self.status_fd, select.POLLIN)
+        try:
+            poll.poll()
+            while not self.advance():
+                poll.poll()
+        except OSError as error:
+            raise SetupFailed(self._plan.card.label, Step.GATE, error.errno or 0, "", "poll") from error
+
+    def finish(self) -> Outcome:
+        """Return the running incarnation, read back from the kernel. Raises SetupFailed, IncarnationRefused."""
+        label = self._plan.card.label
+        if self._failure is None and not self._hot:
+            self._failure = self._killed()
+        if self._failure is not None:
+            self.abort()
+            raise self._failure
+        try:
+            grants, losses = self._read or self._read_back()
+        except OSError as error:
+            self.abort()
+            raise SetupFailed(label, Step.REPORT, error.errno or 0, "", str(error.filename or "")) from error
+        except BaseException:
+            self.abort()
+            raise
+        self._over = True
+        os.close(self.status_fd)
+        self._owner.spawner.give_back(self._child)
+        incarnation = Incarnation(
+            id=self._number,
+            label=label,
+            pid=self._pid,
+            leader_pid=self._child.pid,
+            cgroup=str(self._group.path) if self._group else "",
+            grants=grants,
+            degradations=losses,
+            setup_ms=(self._confirmed - self._began) * 1000,
+            started=self._confirmed,
+            namespaces=self._spaces,
+        )
+        return Outcome(incarnation, self._child, self._group)
+
+    def _kill(self) -> None:
+        try:
+            signal.pidfd_send_signal(self._child.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        except OSError:
+            if self._group is None:
+                raise
+            self._group.kill()
+
+    def abort(self) -> None:
+        """Kill and reap the child; close and remove everything. Somebody else may have reaped it already.
+
+        May be called again. Whatever of it fails, the rest is done.
+        """
+        if self._over:
+            return
+        self._over = True
+        with contextlib.ExitStack() as last_first:
+            if self._group is not None:
+                last_first.callback(discard, self._group)
+            for fd in (self._child.pidfd, self._child.status_fd, self._child.verdict_fd):
+                if fd >= 0:
+                    last_first.callback(os.close, fd)
+            self._kill()
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, self._child.pidfd, os.WEXITED)
+            self._owner.spawner.give_back(self._child)
