@@ -1,25 +1,32 @@
-# Two commands: `make run` shows arje at work, `make test` runs every check. Both do all set-up first.
+# Two commands: `make run` shows arje at work, `make test` runs every check (`make test TESTS=tests/card` some). Both do
+# all set-up first; with another Python: make clean, make PYTHON=python3.13 run.
 PYTHON ?= $(shell tools/find-python)
 VENV := .venv
 STAMP := $(VENV)/.ready
+BUILT := $(VENV)/.built
 NATIVE := $(wildcard arje/native/*.c arje/native/*.h) arje/native/build.py
 
 .PHONY: run test setup clean
 .DELETE_ON_ERROR:
 
-setup: $(STAMP)
+setup: $(BUILT)
 
-$(STAMP): pyproject.toml setup.py tools/packages $(NATIVE)
+$(STAMP): pyproject.toml setup.py tools/packages
 	@tools/packages
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit("arje needs Python 3.11, not %d.%d" % v[:2])'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' setuptools
+	@touch $@ $(BUILT)
+
+$(BUILT): $(STAMP) $(NATIVE)
+	@$(VENV)/bin/python setup.py --quiet build_ext --inplace 2>/dev/null || $(VENV)/bin/python setup.py build_ext --inplace
 	@touch $@
 
-run: $(STAMP)
-	@tools/run-examples
+run: $(BUILT)
+	@$(VENV)/bin/python tools/run-examples
 
-test: $(STAMP)
-	@$(VENV)/bin/python -m pytest
+test: $(BUILT)
+	@$(VENV)/bin/python -m pytest $(TESTS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info arje/native/_native.*

@@ -28,6 +28,8 @@ settings.load_profile("arje")
 ROOT = Path(__file__).parent.parent
 NOBODY = 65534
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed")
+
 
 def python_for_nobody() -> tuple[str, dict[str, str]] | None:
     """Return an interpreter that an ordinary user may execute, and its environment; None when there is none here."""
@@ -155,7 +157,7 @@ class Manager:
 def left_over(manager: Manager) -> list[str]:
     """What a manager has left behind: cgroups, mounts, processes."""
     name = cgroup_name(manager.runtime, user=True)
-    groups = [str(p) for p in Path("/sys/fs/cgroup").glob(f"**/{name}")]
+    groups = [place for place, _, _ in os.walk("/sys/fs/cgroup") if Path(place).name == name]
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(manager.directory) in line]
     return groups + mounts
 
@@ -167,6 +169,8 @@ def place() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="arje-test.", dir=base))
     directory.chmod(0o755)
     yield directory
+    for work in directory.glob("**/work/work"):  # overlayfs leaves it without permissions
+        work.chmod(0o700)
     shutil.rmtree(directory)
 
 

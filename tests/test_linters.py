@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHELL = ("tools/find-python", "tools/packages", "tools/run-examples", ".ci/run", "vm/build", "vm/run", "vm/scenario")
-PYTHON = ("arje", "bench", "bench/run", "tests", "vm", "setup.py")
+SHELL = ("tools/find-python", "tools/packages", ".ci/run", "vm/build", "vm/run", "vm/scenario")
+PYTHON = ("arje", "bench", "bench/run", "tests", "tools/run-examples", "vm", "setup.py")
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Werror", "-std=gnu11", "-O2", "-fsyntax-only")
 SOURCES = sorted((ROOT / "arje/native").glob("*.c"))
 
@@ -39,7 +39,7 @@ def test_the_code_is_formatted() -> None:
 
 
 def test_mypy_is_strict_and_content() -> None:
-    check(sys.executable, "-m", "mypy", "--strict", "arje", "bench", "vm")
+    check(sys.executable, "-m", "mypy", "--strict", "arje", "bench", "vm", "tools/run-examples")
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "aarch64-linux-gnu-gcc"])

@@ -12,11 +12,11 @@ from arje.card.soma import CgroupLimits, IdMap, Namespaces, Overlay, PivotRoot, 
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Cause, Exit, Step
+from tests.conftest import needs_root
 from tests.incarnate.conftest import Ran, card_of
 
 Run = Callable[..., Ran]
 ALL = Namespaces(mount=True, pid=True, net=True, uts=True, ipc=True, user=True, cgroup=True, time=True)
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed")
 
 
 def granted(ran: Ran, feature: str) -> str:

@@ -19,10 +19,9 @@ from arje.errors import IncarnationRefused
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Cause, Grant
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_root
 from tests.incarnate.conftest import Ran, card_of
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed")
 ALL = dict.fromkeys(("mount", "pid", "net", "uts", "ipc", "cgroup", "time"), True)
 
 

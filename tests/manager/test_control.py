@@ -19,7 +19,7 @@ import trio
 from arje.control.handlers import METHODS, Door
 from arje.control.server import Connection
 from arje.ctl.client import CallError, Client
-from tests.conftest import NOBODY, ROOT, Manager, sh
+from tests.conftest import NOBODY, ROOT, Manager, needs_root, sh
 from tests.ctl import until_state
 from tests.ctl.idl import Interface
 
@@ -296,6 +296,7 @@ async def test_a_bug_in_a_handler_is_answered_and_ends_nothing() -> None:
         await client.aclose()
 
 
+@needs_root
 def test_another_user_may_look_but_not_change(manager: Manager) -> None:
     code = (
         "import json, socket, sys\n"

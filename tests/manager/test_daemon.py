@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from arje.ctl.client import Client
-from tests.conftest import NOBODY, ROOT, Manager, sh
+from tests.conftest import NOBODY, ROOT, Manager, needs_root, sh
 
 Manage = Callable[..., Manager]
 SLEEP = sh("exec sleep infinity")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed")
 
 
 def arje(*words: str, **more: object) -> subprocess.CompletedProcess[str]:

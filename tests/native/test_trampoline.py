@@ -14,6 +14,8 @@ from arje.incarnation import Step
 
 HERE = Path(native.__file__).parent
 NEW = native.CLONE_NEW
+#: What an ordinary user needs for any other kind of namespace.
+USER = 0 if os.geteuid() == 0 else NEW["user"]
 
 
 def spawn(
@@ -144,7 +146,7 @@ def test_nobody_passes_the_gate_of_a_dead_parent() -> None:
     [("exit 7", (os.CLD_EXITED, 7)), ("kill -KILL $$", (os.CLD_KILLED, 9)), ("exit 255", (os.CLD_EXITED, 255))],
 )
 def test_the_reaper_passes_on_how_the_payload_ended(script: str, verdict: tuple[int, int]) -> None:
-    _, _, _, seen = spawn(["/bin/sh", "-c", script], flags=NEW["pid"], reaper=True)
+    _, _, _, seen = spawn(["/bin/sh", "-c", script], flags=NEW["pid"] | USER, reaper=True)
     assert seen == verdict
 
 
@@ -152,7 +154,7 @@ def test_a_service_in_a_pid_namespace_stops_on_sigterm_through_its_reaper() -> N
     spawner = native.Spawner()
     plan = native.Plan([], [b"/bin/sleep"], [b"sleep", b"1000"], [], reaper=True)
     null = os.open("/dev/null", os.O_RDWR)
-    child = spawner.spawn(plan, (null, null, null), clone_flags=NEW["pid"])
+    child = spawner.spawn(plan, (null, null, null), clone_flags=NEW["pid"] | USER)
     native.release(child.status_fd)
     while native.receive(child.status_fd, block=True):
         pass
@@ -165,7 +167,7 @@ def test_a_service_in_a_pid_namespace_stops_on_sigterm_through_its_reaper() -> N
 
 def test_every_namespace_that_is_asked_for_is_a_new_one() -> None:
     kinds = {"mount": "mnt", "pid": "pid", "net": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup", "time": "time"}
-    flags = sum(NEW[kind] for kind in kinds)
+    flags = sum(NEW[kind] for kind in kinds) | USER
     ops = [native.Op("mount-private"), native.Op("mount-proc", p=b"/proc")]
     _, text, _, _ = spawn(["/bin/sh", "-c", "readlink /proc/self/ns/*"], ops, flags=flags, reaper=True)
     ours = {os.readlink(f"/proc/self/ns/{name}") for name in kinds.values()}
