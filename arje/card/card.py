@@ -7,11 +7,29 @@ take them from its cache without importing pydantic.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.payload import Payload, Virtual
+from arje.card.rules import Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
 from arje.card.soma import Soma
-from arje.card.supervision import Supervision
+from arje.card.supervision import Supervision, patience
+from arje.card.unreadable import Unreadable, shown
+
+_LABEL: Final = matching(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,63}", "is no label", "letters, digits and @ . _ -, at most 64")
+
+
+def _lineage(value: Any) -> str | tuple[str, ...]:
+    return text(value) if isinstance(value, str) else tuple(many(text)(value))
+
+
+def _path(value: Any) -> str:
+    path = text(value)
+    if path and not path.startswith("/"):
+        raise Unreadable("", f"{shown(path)} is no absolute path", 'begin it with "/"')
+    return path
+
+
+_LINEAGE: Final = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +38,14 @@ class Permissions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    networking: bool | None = None
-    filesystem: bool | str | tuple[str, ...] | None = None
-    ipc: bool | str | tuple[str, ...] | None = None
-    processes: bool | str | tuple[str, ...] | None = None
+    networking: Kept = None
+    """What of the network it wishes; any shape."""
+    filesystem: Kept = None
+    """What of the files it wishes; any shape."""
+    ipc: Kept = None
+    """What of IPC it wishes; any shape."""
+    processes: Kept = None
+    """What of other processes it wishes; any shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +62,7 @@ class Source:
             if dotted in self.lines:
                 return self.lines[dotted]
             dotted = dotted.rpartition(".")[0]
-        return 0
+        return self.lines.get("", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,33 +71,58 @@ class Card:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    label: str
+    label: Annotated[str, _LABEL]
     """Unique name: letters, digits and ``@ . _ -``, at most 64 characters."""
-    description: str = ""
+    description: Text = ""
+    """One line for people."""
     payload: Payload = field(default_factory=Virtual)
+    """What runs; ``"virtual"`` or nothing for a group, which has no process."""
     soma: Soma = field(default_factory=Soma)
-    supervision: Supervision = field(default_factory=Supervision)
-    requires: tuple[str, ...] = ()
+    """The body: namespaces, ids, files, limits."""
+    supervision: Annotated[Supervision, Rule(patience)] = field(default_factory=Supervision)
+    """When it starts again, when arje gives up, how it is stopped."""
+    requires: Texts = ()
     """Labels or provided names that must be up first; they are pulled in, and their stop stops this."""
-    wants: tuple[str, ...] = ()
+    wants: Texts = ()
     """As ``requires``, but nothing happens when they are missing or fail."""
-    after: tuple[str, ...] = ()
+    after: Texts = ()
     """Start order only."""
-    before: tuple[str, ...] = ()
+    before: Texts = ()
     """Start order only, seen from the other side."""
-    provides: tuple[str, ...] = ()
+    provides: Texts = ()
     """Capability names that other cards may require."""
-    enabled: bool = True
+    enabled: Flag = True
     """Whether the manager starts it by itself."""
-    only_if_exists: str = ""
-    """Start only when this path is there; else the service is skipped, and says so."""
-    id: str = ""
-    lineage: str | tuple[str, ...] | None = None
-    schema_version: int = 1
-    lifecycle: Any = None
-    priority: Any = None
-    flow: Any = None
-    references: Any = None
-    extensions: Any = None
+    only_if_exists: Annotated[str, Rule(_path, {"type": "string", "pattern": "^(/.*)?$"})] = ""
+    """Start only when this absolute path is there; else the service is skipped, and says so."""
+    id: Text = ""
+    """The ancestor's identifier; kept and shown."""
+    lineage: Annotated[str | tuple[str, ...] | None, Rule(_lineage, _LINEAGE)] = None
+    """The ancestor's line of descent; kept and shown."""
+    schema_version: Annotated[int, whole_rule(0, 2**31)] = 1
+    """Version of this schema."""
+    lifecycle: Kept = None
+    """The ancestor's; any shape, kept and shown."""
+    priority: Kept = None
+    """The ancestor's; any shape, kept and shown."""
+    flow: Kept = None
+    """The ancestor's; any shape, kept and shown."""
+    references: Kept = None
+    """The ancestor's; any shape, kept and shown."""
+    extensions: Kept = None
+    """Anything that other programs keep in a card."""
     permissions: Permissions | None = None
+    """The ancestor's coarse wishes; kept and shown, not enforced."""
     source: Source = field(default_factory=Source, compare=False)
+    """Where the card came from; the loader's, never a file's."""
+
+
+def itself(card: Card) -> list[Unreadable]:
+    """Return what a card says of itself as if it were another: no service waits for itself."""
+    own = {card.label, *card.provides}
+    return [
+        Unreadable(f"{edge}.{index}", f"{name!r} is this card itself", "remove it")
+        for edge in ("requires", "wants", "after", "before")
+        for index, name in enumerate(getattr(card, edge))
+        if name in own
+    ]

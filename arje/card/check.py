@@ -7,21 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from arje.card.card import Card
-from arje.card.loader import SUFFIXES, Loaded, load_files
+from arje.card.disk import NoText, card_files
+from arje.card.loader import Loaded, load_files
 from arje.errors import CardProblem
 
 
-def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Return the card files of files and directories; a path that is not there stays, to be reported."""
-    found: list[Path] = []
-    for path in paths:
-        found += sorted(f for f in path.iterdir() if f.suffix in SUFFIXES) if path.is_dir() else [path]
-    return found
-
-
 def check(paths: Sequence[Path]) -> Loaded:
-    """Load the cards of files and directories."""
-    return load_files(files_of(paths))
+    """Load the cards of files and directories; whatever cannot be read is a problem."""
+    files: list[Path] = []
+    problems: list[CardProblem] = []
+    for path in paths:
+        try:
+            files += card_files(path) if path.is_dir() else [path]
+        except NoText as error:
+            problems.append(error.problem)
+        except OSError:  # not even its kind is known: the loader says why
+            files.append(path)
+    loaded = load_files(files)
+    return Loaded(loaded.cards, (*problems, *loaded.problems))
 
 
 def main_check(paths: Sequence[str], edges: Callable[[tuple[Card, ...]], Iterable[CardProblem]] | None = None) -> int:

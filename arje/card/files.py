@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from arje.card.rules import Text, Texts
+
 _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
@@ -14,10 +16,14 @@ class Overlay:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
-    lower: tuple[str, ...]
-    upper: str = ""
-    work: str = ""
-    merged: str
+    lower: Texts
+    """Directories that are read, uppermost first; a card may write one as text."""
+    upper: Text = ""
+    """Directory that takes what is written; empty makes the overlay read-only."""
+    work: Text = ""
+    """Empty directory on the file system of ``upper``, for the kernel's own use."""
+    merged: Text
+    """Where the overlay is mounted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +32,10 @@ class PivotRoot:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
-    new_root: str
-    put_old_name: str = ""
+    new_root: Text
+    """Directory that becomes ``/``."""
+    put_old_name: Text = ""
+    """Name below it under which the old root stays; empty: it is gone."""
 
 
 #: The names of these wishes in ``require``, ``prefer`` and degradations.

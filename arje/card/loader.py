@@ -6,28 +6,29 @@ TOML, no card, each is a :class:`~arje.errors.CardProblem` with file, line, fiel
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from arje.card import ancestor, lines, normalise
-from arje.card.card import Card, Source
-from arje.card.nearest import nearest
-from arje.card.payload import Legacy, Native, Payload, Virtual
-from arje.errors import CardProblem
+from arje.card import ancestor, lines, normalise, words
+from arje.card.card import Card, Source, itself
+from arje.card.clash import clashing
+from arje.card.disk import SUFFIXES, NoText, card_files, read
+from arje.card.lines import Places
+from arje.card.payload import Legacy, Native, Payload
+from arje.card.unreadable import Unreadable
+from arje.errors import CardError, CardProblem
 
-SUFFIXES: Final = (".toml", ".json")
-_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,63}")
-_MOST: Final = 4 * 2**20  # bytes; a card file is a page, not a book
+__all__ = ["SUFFIXES", "Loaded", "adapter", "card_of", "load_dirs", "load_file", "load_files", "load_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,30 @@ def adapter() -> TypeAdapter[Card]:
     return TypeAdapter(Card)
 
 
+@cache
+def _program(kind: type[Native]) -> TypeAdapter[Native]:
+    return TypeAdapter(kind)
+
+
 def load_dirs(directories: Iterable[Path]) -> Loaded:
-    """Load every card file of the directories; a file hides one of the same name in an earlier directory."""
+    """Load every card file of the directories; a file hides one of the same name in an earlier directory.
+
+    A directory that is not there holds no cards; one that cannot be read is a problem.
+    """
     chosen: dict[str, Path] = {}
+    problems: list[CardProblem] = []
     for directory in directories:
-        if directory.is_dir():
-            chosen |= {file.name: file for file in directory.iterdir() if file.suffix in SUFFIXES}
-    return load_files(chosen[name] for name in sorted(chosen))
+        try:
+            chosen |= {file.name: file for file in card_files(directory)}
+        except NoText as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                problems.append(error.problem)
+    loaded = load_files(chosen[name] for name in sorted(chosen))
+    return Loaded(loaded.cards, (*problems, *loaded.problems))
 
 
 def load_files(files: Iterable[Path]) -> Loaded:
-    """Load card files; two cards of one label are a problem of the second."""
+    """Load card files. Of two cards with one label, or whose cgroups are not apart, the second is a problem."""
     cards: dict[str, Card] = {}
     problems: list[CardProblem] = []
     for file in files:
@@ -67,144 +81,114 @@ def load_files(files: Iterable[Path]) -> Loaded:
             message = f"{card.label!r} is already the label of a card in {first.source.file}"
             line = card.source.line_of("label")
             problems.append(CardProblem(str(file), line, "label", message, "choose another label"))
+    for card, problem in clashing(cards.values()):
+        problems.append(problem)
+        del cards[card.label]
     return Loaded(tuple(cards.values()), tuple(problems))
 
 
 def load_file(file: Path) -> Loaded:
-    """Load one card file. Never raises for what the file holds."""
+    """Load one card file. Never raises for what the file is or holds, and never waits for it."""
     try:
-        with file.open("rb") as stream:
-            data = stream.read(_MOST + 1)
-        if len(data) > _MOST:
-            return _bad(file, 0, f"larger than {_MOST} bytes", "a card file is small text")
-        text = data.decode()
-    except OSError as error:
-        return _bad(file, 0, f"cannot be read: {error.strerror}", "check the path and its permissions")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return _bad(file, line, f"byte {data[error.start]:#04x} is not UTF-8", "save the file as UTF-8")
-    return load_text(file, text)
+        return load_text(file, read(file))
+    except NoText as error:
+        return Loaded((), (error.problem,))
 
 
 def load_text(file: Path, text: str) -> Loaded:
     """Load the text of one card file; the suffix of its name tells the language."""
+    text = text.removeprefix("\ufeff")  # the mark that some editors begin a file with
     try:
         if file.suffix == ".json":
-            raw, where = _json(text), lines.of_json(text)
+            raw, places = _json(text), lines.of_json(text)
         else:
-            raw, where = tomllib.loads(text), lines.of_toml(text)
+            raw, places = tomllib.loads(text), lines.of_toml(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         return _bad(file, line, f"not TOML: {error}", "")
     except json.JSONDecodeError as error:
         return _bad(file, error.lineno, f"not JSON: {error.msg}", "")
-    except (RecursionError, ValueError) as error:
+    except lines.TooDeep as error:
+        return _bad(file, error.line, str(error), "a card has a few levels")
+    except RecursionError:
+        return _bad(file, 0, f"nested deeper than {lines.DEEPEST} levels", "a card has a few levels")
+    except ValueError as error:
         return _bad(file, 0, f"cannot be parsed: {error}", "")
     if not isinstance(raw, dict):
         return _bad(file, 1, "a card is an object", 'begin with {"label": …}')
-    source = Source(file=str(file), digest=hashlib.sha256(text.encode()).hexdigest(), lines=where)
+    if not raw:
+        return _bad(file, 0, "empty: it says nothing", 'write what runs, [payload]; or payload = "virtual" for a group')
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
     if file.suffix == ".json":
-        return _ancestors(file, raw, source)
-    if "label" not in raw:
-        raw["label"] = file.stem
-    return _one(file, raw, source)
+        return _ancestors(file, raw, places, digest)
+    return _one(file, {"label": file.stem} | raw, Source(file=str(file), digest=digest, lines=places.lines), [])
 
 
 def _json(text: str) -> Any:
     def refuse(word: str) -> None:
         raise ValueError(f"{word} is no JSON")
 
-    return json.loads(text, parse_constant=refuse)
+    def finite(digits: str) -> float:
+        if not math.isfinite(value := float(digits)):
+            raise ValueError(f"{digits} is too large a number")
+        return value
+
+    return json.loads(text, parse_constant=refuse, parse_float=finite)
 
 
-def _ancestors(file: Path, raw: dict[str, Any], source: Source) -> Loaded:
+def _ancestors(file: Path, raw: dict[str, Any], places: Places, digest: str) -> Loaded:
     cards: list[Card] = []
     problems: list[CardProblem] = []
-    for prefix, document in ancestor.documents(raw):
-        own = source
-        if prefix:
-            under = {k.removeprefix(prefix): n for k, n in source.lines.items() if k.startswith(prefix)}
-            own = replace(source, lines=under)
-        try:
-            loaded = _one(file, ancestor.translate(document), own)
-        except normalise.Unreadable as error:
-            loaded = Loaded((), (_unreadable(file, error, own),))
+    each = ancestor.places_of_each(places)
+    for document in ancestor.documents(raw):
+        own = each.get(document.prefix, Places())
+        wrong = [*document.wrong, *(Unreadable(path, "is there twice", "remove one") for path in own.twice)]
+        card = ancestor.translate(document.raw, wrong)
+        loaded = _one(file, card, Source(file=str(file), digest=digest, lines=own.lines | own.twice), wrong)
         cards += loaded.cards
         problems += loaded.problems
     return Loaded(tuple(cards), tuple(problems))
 
 
-def _one(file: Path, raw: dict[str, Any], source: Source) -> Loaded:
-    spelled, wrong = normalise.card(raw)
-    problems = [_unreadable(file, error, source) for error in wrong]
-    if "payload" in spelled:  # judged apart: of a union pydantic would report every member's complaints
+def card_of(raw: dict[str, Any], origin: str) -> Card:
+    """Return the card of a table as TOML has it that no file holds; ``origin`` stands for the file (``"arje run"``).
+
+    Raises CardError with every problem.
+    """
+    loaded = _one(Path(origin), raw, Source(), [])
+    if loaded.problems:
+        raise CardError(loaded.problems)
+    return loaded.cards[0]
+
+
+def _one(file: Path, raw: dict[str, Any], source: Source, wrong: list[Unreadable]) -> Loaded:
+    """Judge one card; ``wrong`` is what is wrong with it already."""
+    raw, more = normalise.card(raw)
+    wrong = [*wrong, *more]
+    if "source" in raw:  # the loader's own; to a file it is a name like any other
+        del raw["source"]
+        wrong.append(words.no_such_field(["source"]))
+    if "payload" in raw:  # judged apart: of a union pydantic would report every member's complaints
         try:
-            spelled["payload"] = _payload(spelled["payload"])
+            raw["payload"] = _payload(raw["payload"])
         except ValidationError as error:
-            problems += [_problem(file, source, dict(item), ("payload",)) for item in error.errors(include_url=False)]
-            del spelled["payload"]
+            wrong += words.problems(error, "payload")
+            del raw["payload"]
     try:
-        card = adapter().validate_python(spelled)
+        card = adapter().validate_python(raw)
+        wrong += itself(card)
     except ValidationError as error:
-        problems += [_problem(file, source, dict(item)) for item in error.errors(include_url=False)]
-    if problems:
+        wrong += words.problems(error)
+    if wrong:
+        problems = [CardProblem(str(file), source.line_of(one.field), one.field, str(one), one.remedy) for one in wrong]
         return Loaded((), tuple(sorted(problems, key=lambda problem: problem.line)))
-    if not _LABEL.fullmatch(card.label):
-        line = source.line_of("label")
-        message = f"{card.label!r} is no label"
-        return _bad(file, line, message, "letters, digits and @ . _ -, at most 64", field="label")
     return Loaded((replace(card, source=source),), ())
 
 
 def _payload(raw: dict[str, Any]) -> Payload:
-    if not raw:
-        return Virtual()
-    kind: type[Native] = Legacy if "fakes" in raw else Native
-    return TypeAdapter(kind).validate_python(raw)
-
-
-def _unreadable(file: Path, error: normalise.Unreadable, source: Source) -> CardProblem:
-    return CardProblem(str(file), source.line_of(error.field), error.field, str(error), error.remedy)
+    return _program(Legacy if "fakes" in raw else Native).validate_python(raw)
 
 
 def _bad(file: Path, line: int, message: str, remedy: str, *, field: str = "") -> Loaded:
     return Loaded((), (CardProblem(str(file), line, field, message, remedy),))
-
-
-def _problem(file: Path, source: Source, item: dict[str, Any], prefix: tuple[str, ...] = ()) -> CardProblem:
-    """Turn one of pydantic's errors into words. Union members' names in ``loc`` are not fields."""
-    parts = [*prefix, *(str(part) for part in item["loc"])]
-    parts = [part for part in parts if part not in ("str", "int")]
-    field = ".".join(parts)
-    message, remedy = str(item["msg"]), ""
-    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        message = "no such field"
-        near = nearest(parts[-1], _fields(parts[:-1]))
-        remedy = f"did you mean {near!r}?" if near else ""
-    elif item["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        message, remedy = "is missing", f"add {parts[-1]} = …"
-    return CardProblem(str(file), source.line_of(field), field, message, remedy)
-
-
-def _fields(path: list[str]) -> list[str]:
-    """Return the names that are right at a place in a card."""
-    from arje.card import payload, soma, supervision
-
-    places: dict[str, Any] = {
-        "": Card,
-        "payload": payload.Legacy,
-        "soma": soma.Soma,
-        "soma.namespaces": soma.Namespaces,
-        "soma.cgroup": soma.CgroupLimits,
-        "soma.run_as": soma.RunAs,
-        "soma.overlay": soma.Overlay,
-        "soma.pivot_root": soma.PivotRoot,
-        "soma.time_offsets": soma.TimeOffsets,
-        "soma.stdio": soma.Stdio,
-        "supervision": supervision.Supervision,
-        "supervision.rate_limit": supervision.RateLimit,
-    }
-    place = places.get(".".join(path))
-    names = [field.name for field in dataclasses.fields(place)] if place else []
-    return [*names, "env"] if path == ["payload"] else [name for name in names if name != "source"]

@@ -12,27 +12,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from arje.card.nearest import nearest
+from arje.card.payload import variable
+from arje.card.rules import text
 from arje.card.soma import FEATURES, INFINITY, NOT_YET, RLIMITS, Namespaces
+from arje.card.unreadable import Unreadable, shown, together
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
-_SIZE: Final = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-_PRESETS: Final = {
+_DURATION: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-z]*)")
+_SIZE: Final = re.compile(r"([0-9]{1,20})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+PRESETS: Final = {
     "all": ("pid", "mount", "net", "uts", "ipc", "cgroup"),
     "minimal": ("pid", "mount", "net", "cgroup"),
 }
 _ANCESTOR_LIMITS: Final = {"mem_bytes": "as"}
-
-
-class Unreadable(ValueError):
-    """A value that no shorthand explains. ``more`` are further ones of the same field."""
-
-    def __init__(self, field: str, message: str, remedy: str = "", more: Iterable[Unreadable] = ()) -> None:
-        super().__init__(message)
-        self.field = field
-        self.remedy = remedy
-        self.more = tuple(more)
 
 
 def duration(value: Any, field: str) -> Any:
@@ -41,7 +34,7 @@ def duration(value: Any, field: str) -> Any:
         return value
     match = _DURATION.fullmatch(value.strip())
     if match is None or (match[2] or "s") not in _UNITS:
-        raise Unreadable(field, f"{value!r} is no duration", 'write seconds, or "200ms", "5m", "1h"')
+        raise Unreadable(field, f"{shown(value)} is no duration", 'write seconds, or "200ms", "5m", "1h"')
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
@@ -51,15 +44,23 @@ def size(value: Any, field: str) -> Any:
         return value
     match = _SIZE.fullmatch(value.strip())
     if match is None:
-        raise Unreadable(field, f"{value!r} is no size", 'write bytes, or "64K", "256M", "2G"')
+        raise Unreadable(field, f"{shown(value)} is no size", 'write bytes, or "64K", "256M", "2G"')
     return int(match[1]) * _SIZES[match[2].upper()]
 
 
 def mask(value: Any, field: str) -> Any:
     """Return the number of an octal mask, ``"027"``."""
     if not isinstance(value, str) or not re.fullmatch(r"0?o?[0-7]{1,4}", value):
-        raise Unreadable(field, f"{value!r} is no file mode mask", 'write it in octal and quoted: "027"')
-    return int(value.replace("o", ""), 8)
+        raise Unreadable(field, f"{shown(value)} is no file mode mask", 'write it in octal and quoted: "027"')
+    number = int(value.replace("o", ""), 8)
+    if number > 0o777:
+        raise Unreadable(field, f"{shown(value)} is over 777", "a mask has three octal digits")
+    return number
+
+
+def size_or_max(value: Any, field: str) -> Any:
+    """Return bytes, or ``"max"`` for no limit."""
+    return value if value == "max" else size(value, field)
 
 
 def limit(value: Any, field: str) -> int:
@@ -68,7 +69,7 @@ def limit(value: Any, field: str) -> int:
         return INFINITY
     value = size(value, field)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= INFINITY:
-        raise Unreadable(field, f"{value!r} is no limit", 'write a number, a size, or "infinity"')
+        raise Unreadable(field, f"{shown(value)} is no limit", 'write a number, a size, or "infinity"')
     return value
 
 
@@ -76,16 +77,18 @@ def limits(value: Any, field: str) -> Any:
     """Return (name, soft, hard) of each limit of a table."""
     if not isinstance(value, dict):
         raise Unreadable(field, "not a table", "write {nofile = 1024}")
-    found, wrong = [], []
+    found, wrong = dict[str, tuple[str, int, int]](), []
     for name, pair in value.items():
         try:
-            if pair is not None:
-                found.append(_one_limit(name, pair, f"{field}.{name}"))
+            known, soft, hard = _one_limit(name, pair, f"{field}.{name}")
+            if known in found:
+                raise Unreadable(f"{field}.{name}", f"{known!r} is there already", "write it once")
+            found[known] = (known, soft, hard)
         except Unreadable as error:
             wrong.append(error)
     if wrong:
-        raise Unreadable(wrong[0].field, str(wrong[0]), wrong[0].remedy, wrong[1:])
-    return found
+        raise together(wrong)
+    return list(found.values())
 
 
 def _one_limit(name: str, pair: Any, field: str) -> tuple[str, int, int]:
@@ -103,16 +106,25 @@ def _one_limit(name: str, pair: Any, field: str) -> tuple[str, int, int]:
 def namespaces(value: Any, field: str) -> Any:
     """Return the table of a list of kinds or of a preset; a table stays as it is."""
     if isinstance(value, str):
-        if value not in _PRESETS:
-            raise Unreadable(field, f"no preset {value!r}", "presets are all and minimal")
-        value = list(_PRESETS[value])
+        if value not in PRESETS:
+            raise Unreadable(field, f"no preset {shown(value)}", "presets are all and minimal")
+        value = list(PRESETS[value])
     if not isinstance(value, list):
         return value
-    for kind in value:
-        if kind not in Namespaces.__slots__:
-            near = nearest(str(kind), Namespaces.__slots__)
-            raise Unreadable(field, f"no namespace {kind!r}", f"did you mean {near!r}?" if near else "")
+    _known(value, Namespaces.__slots__, field, "namespace")
     return dict.fromkeys(value, True)
+
+
+def _known(names: list[Any], known: Iterable[str], field: str, what: str) -> None:
+    """Raise Unreadable for every name that is not known."""
+    known, wrong = tuple(known), []
+    for name in names:
+        if name not in known:
+            near = nearest(str(name), known)
+            remedy = f"did you mean {near!r}?" if near else ""
+            wrong.append(Unreadable(field, f"no {what} {shown(name)}", remedy))
+    if wrong:
+        raise together(wrong)
 
 
 def run_as(value: Any, field: str) -> Any:
@@ -123,17 +135,14 @@ def run_as(value: Any, field: str) -> Any:
         return value
     user, colon, group = value.partition(":")
     if not user or (colon and not group):
-        raise Unreadable(field, f"{value!r} names no user", 'write "user" or "user:group"')
+        raise Unreadable(field, f"{shown(value)} names no user", 'write "user" or "user:group"')
     return {"user": user, "group": group} if colon else {"user": user}
 
 
 def features(value: Any, field: str) -> Any:
     """Return the list of features as it is, when each is one or a family of them."""
-    known = {*FEATURES, *(name.partition(".")[0] for name in FEATURES)}
-    for name in value if isinstance(value, list) else ():
-        if name not in known:
-            near = nearest(str(name), known)
-            raise Unreadable(field, f"no feature {name!r}", f"did you mean {near!r}?" if near else "")
+    if isinstance(value, list):
+        _known(value, {*FEATURES, *(name.partition(".")[0] for name in FEATURES)}, field, "feature")
     return value
 
 
@@ -160,7 +169,8 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
         if isinstance(raw[name], dict):
             raw[name] = convert(raw[name], wrong)
         else:
-            wrong.append(Unreadable(name, "not a table", f"write [{name}]"))
+            virtual = ', or payload = "virtual"' if name == "payload" else ""
+            wrong.append(Unreadable(name, f"{shown(raw[name])} is not a table", f"write [{name}]{virtual}"))
             del raw[name]
     return raw, wrong
 
@@ -174,14 +184,14 @@ def _converted(
         try:
             done[name] = converters[name](value, f"{place}.{name}") if name in converters else value
         except Unreadable as error:
-            wrong += (error, *error.more)
+            wrong += error.all()
     return done
 
 
 def _soma(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
     soma = _converted(raw, dict.fromkeys(NOT_YET, _not_yet) | _SOMA, "soma", wrong)
     if isinstance(group := soma.get("cgroup"), dict):
-        soma["cgroup"] = _converted(group, dict.fromkeys(_SIZED, size), "soma.cgroup", wrong)
+        soma["cgroup"] = _converted(group, dict.fromkeys(_SIZED, size_or_max), "soma.cgroup", wrong)
     if isinstance(overlay := soma.get("overlay"), dict) and isinstance(overlay.get("lower"), str):
         soma["overlay"] = overlay | {"lower": [overlay["lower"]]}
     return soma
@@ -209,5 +219,20 @@ def _payload(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
 
 def _env(value: Any, field: str) -> Any:
     if not isinstance(value, dict):
-        raise Unreadable(field, "not a table", 'write env = {NAME = "value"}')
-    return [(name, str(text)) for name, text in value.items()]
+        raise Unreadable(field, f"{shown(value)} is not a table", 'write env = {NAME = "value"}')
+    found, wrong = [], []
+    for name, item in value.items():
+        try:
+            found.append((variable(name), text(_as_written(item))))
+        except Unreadable as error:
+            wrong.append(Unreadable(f"{field}.{name}", str(error), error.remedy))
+    if wrong:
+        raise together(wrong)
+    return found
+
+
+def _as_written(value: Any) -> Any:
+    """Return a number or a truth as the text that TOML has for it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value

@@ -3,7 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
+
+from arje.card.rules import Rule, Text, Texts, many, matching, text
+from arje.card.unreadable import Unreadable, shown
+
+_NAME: Final = matching("[^=\\x00]+", "is no name of a variable", 'write a name without "="')
+_PAIR: Final = {"type": "array", "prefixItems": [{"type": "string"}, {"type": "string"}], "minItems": 2, "maxItems": 2}
+
+
+def _program(value: Any) -> str:
+    if not text(value):
+        raise Unreadable("", "it is empty", "name a program")
+    return str(value)
+
+
+def variable(name: Any) -> str:
+    """Return a name that an environment can have (environ(7)). Raises Unreadable."""
+    return str(_NAME.check(name))
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise Unreadable("", f"{shown(value)} is no variable", 'write ["NAME", "value"]')
+    return variable(value[0]), text(value[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,15 +39,15 @@ class Native:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    exec: str
+    exec: Annotated[str, Rule(_program, {"type": "string", "minLength": 1})]
     """Absolute path of the program, or a bare name that is looked up in PATH."""
-    argv: tuple[str, ...] = ()
+    argv: Texts = ()
     """Arguments after the program's name."""
-    argv0: str = ""
+    argv0: Text = ""
     """What the program sees as its own name; empty means ``exec``."""
-    envp: tuple[tuple[str, str], ...] = ()
+    envp: Annotated[tuple[tuple[str, str], ...], Rule(many(_pair), {"type": "array", "items": _PAIR})] = ()
     """The environment, name and value. A TOML card writes ``env = {NAME = "value"}``."""
-    pass_env: tuple[str, ...] = ()
+    pass_env: Annotated[tuple[str, ...], Rule(many(variable), {"type": "array", "items": _NAME.written})] = ()
     """Names of variables that are taken from the manager's environment when they are set there."""
 
 
@@ -34,7 +57,7 @@ class Legacy(Native):
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
-    fakes: tuple[str, ...] = ()
+    fakes: Texts = ()
     """Surroundings to be faked; none exists before systemd-compat does."""
 
 

@@ -1,15 +1,95 @@
-"""The JSON schema of a card, for editors; made from the dataclasses and their docstrings."""
+"""The JSON schema of a card as people write it in TOML, for editors; made from the dataclasses and their docstrings."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from arje.card.limits import RLIMITS
 from arje.card.loader import adapter
+from arje.card.namespaces import Namespaces
+from arje.card.normalise import PRESETS
+
+_SIZE: Final = {"type": "string", "pattern": r"^\s*\d+\s*[KMGTkmgt]?([iI]?[bB])?\s*$"}
+_LIMIT: Final = {"anyOf": [{"type": "integer", "minimum": 0}, _SIZE, {"enum": ["infinity", "unlimited"]}]}
+_BOUNDS: Final = {
+    "description": "One number for both, or [soft, hard].",
+    "anyOf": [_LIMIT, {"type": "array", "items": _LIMIT, "minItems": 2, "maxItems": 2}],
+}
+
+#: (definition, field) → other ways in which a file may write the field (``normalise.py``).
+_SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
+    ("Card", "payload"): [{"enum": ["virtual", "Virtual"]}],
+    ("Soma", "namespaces"): [
+        {"enum": sorted(PRESETS)},
+        {"type": "array", "items": {"enum": list(Namespaces.__slots__)}},
+    ],
+    ("Soma", "run_as"): [{"type": "string", "pattern": "^[^:]+(:[^:]+)?$"}, {"type": "integer", "minimum": 0}],
+    ("Overlay", "lower"): [{"type": "string"}],
+}
+#: (definition, field) → the only way in which a file may write the field.
+_WRITTEN: Final[dict[tuple[str, str], dict[str, Any]]] = {
+    ("Soma", "umask"): {"type": "string", "pattern": "^0?o?[0-7]{1,3}$"},
+    ("Soma", "rlimits"): {
+        "type": "object",
+        "properties": {
+            name: {"$ref": "#/$defs/Limit", "description": f"RLIMIT_{of.upper()} (setrlimit(2))."}
+            for name, of in (*zip(RLIMITS, RLIMITS, strict=True), ("mem_bytes", "as"))
+        },
+        "additionalProperties": False,
+    },
+}
+_VARIABLE: Final = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
+_ENVIRONMENT: Final = {
+    "type": "object",
+    "description": "The environment, a value for each name.",
+    "propertyNames": {"pattern": "^[^=]+$"},
+    "additionalProperties": _VARIABLE,
+}
 
 
 def card_schema() -> dict[str, Any]:
-    """Return the schema (JSON Schema 2020-12) of a card as the dataclasses have it, without what the loader adds."""
-    schema = adapter().json_schema()
+    """Return the schema (JSON Schema 2020-12) of a TOML card; the file's name may stand for the label."""
+    schema: dict[str, Any] = adapter().json_schema()
+    definitions = schema["$defs"]
+    definitions["Limit"] = _BOUNDS
     schema["properties"].pop("source", None)
-    schema.get("$defs", {}).pop("Source", None)
-    return schema
+    definitions.pop("Source", None)
+    definitions.pop("Virtual", None)
+    schema.pop("required", None)
+    for (place, field), words in _WRITTEN.items():
+        _properties(schema, place)[field] = words | _about(_properties(schema, place)[field])
+    for (place, field), more in _SHORTHANDS.items():
+        properties = _properties(schema, place)
+        properties[field] = _either(properties[field], more)
+    for program in ("Native", "Legacy"):
+        definitions[program]["properties"]["env"] = _ENVIRONMENT
+    for field, words in definitions["Native"]["properties"].items():  # pydantic sees no docstring of a base class
+        definitions["Legacy"]["properties"][field] = words
+    written: dict[str, Any] = _without_null(schema)
+    return written
+
+
+def _properties(schema: dict[str, Any], place: str) -> dict[str, Any]:
+    found: dict[str, Any] = schema["properties"] if place == "Card" else schema["$defs"][place]["properties"]
+    return found
+
+
+def _about(property: dict[str, Any]) -> dict[str, Any]:
+    return {name: property[name] for name in ("title", "description") if name in property}
+
+
+def _either(property: dict[str, Any], more: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add ways of writing to those that a property has."""
+    about = _about(property)
+    plain = {name: value for name, value in property.items() if name not in about and name != "default"}
+    ways = [way for way in plain.get("anyOf", [plain]) if way.get("$ref") != "#/$defs/Virtual"]
+    return about | {"anyOf": [*ways, *more]}
+
+
+def _without_null(value: Any) -> Any:
+    """TOML has no null; what is optional is left out."""
+    if isinstance(value, list):
+        return [_without_null(item) for item in value if item != {"type": "null"}]
+    if isinstance(value, dict):
+        return {name: _without_null(item) for name, item in value.items() if (name, item) != ("default", None)}
+    return value

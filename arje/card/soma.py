@@ -8,13 +8,14 @@ refuses them by name, because a sandbox rule that is silently ignored is worse t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from arje.card import files, ids, limits, namespaces
+from arje.card import files, ids, limits, namespaces, signals
 from arje.card.files import Overlay, PivotRoot
-from arje.card.ids import IdMap, RunAs
+from arje.card.ids import IdMap, IdMaps, RunAs
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
-from arje.card.namespaces import Namespaces, TimeOffsets
+from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
+from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
 __all__ = [
     "FEATURES",
@@ -67,15 +68,33 @@ NOT_YET: Final = {
 }
 
 
+def _death(value: Any) -> str:
+    return "" if value == "" else signals.name_of(signals.number(value))
+
+
+_STDIN: Final = matching("null|inherit|file:/[^\\x00]*", "is nothing to read from", "write null, inherit or file:/PATH")
+_OUTPUT: Final = matching(
+    "null|log|inherit|(file|append):/[^\\x00]*",
+    "is nothing to write to",
+    "write null, log, inherit, file:/PATH or append:/PATH",
+)
+_CPUS: Final = Rule(
+    many(whole(0, 1023)), {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 1023}}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stdio:
     """Where descriptors 0, 1 and 2 lead: ``null``, ``log`` (1 and 2), ``inherit``, ``file:PATH`` or ``append:PATH``."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
-    stdin: str = "null"
-    stdout: str = "log"
-    stderr: str = "log"
+    stdin: Annotated[str, _STDIN] = "null"
+    """Where it reads: ``null``, ``inherit`` or ``file:/PATH``."""
+    stdout: Annotated[str, _OUTPUT] = "log"
+    """Where it writes: ``null``, ``log``, ``inherit``, ``file:/PATH`` (emptied first) or ``append:/PATH``."""
+    stderr: Annotated[str, _OUTPUT] = "log"
+    """Where it complains; as ``stdout``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,37 +104,48 @@ class Soma:
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
     namespaces: Namespaces = field(default_factory=Namespaces)
-    uid_map: tuple[IdMap, ...] = ()
+    """Which namespaces are its own: a table, a list, or ``"all"`` or ``"minimal"``."""
+    uid_map: IdMaps = ()
     """Lines of the uid map; empty with a user namespace means one line: 0 inside, the service's uid outside."""
-    gid_map: tuple[IdMap, ...] = ()
+    gid_map: IdMaps = ()
+    """Lines of the gid map; empty as for ``uid_map``."""
     run_as: RunAs | None = None
+    """User and groups of the payload; None means those of the manager."""
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """``(name, soft, hard)`` per limit; a card writes a table ``{nofile = 1024, core = [0, "infinity"]}``."""
     cgroup: CgroupLimits | None = None
-    cpu_affinity: tuple[int, ...] = ()
-    hostname: str = ""
+    """Place and limits in cgroup v2."""
+    cpu_affinity: Annotated[tuple[int, ...], _CPUS] = ()
+    """Numbers of the CPUs that it may run on (sched_setaffinity(2)); empty means any."""
+    hostname: Hostname = ""
+    """Hostname in its uts namespace (hostname(7))."""
     time_offsets: TimeOffsets | None = None
-    proc: bool | None = None
+    """What its time namespace adds to the clocks."""
+    proc: Flag | None = None
     """A new /proc for the service; None means: when it has a pid and a mount namespace."""
     overlay: Overlay | None = None
+    """An overlay mount that it sees."""
     pivot_root: PivotRoot | None = None
-    no_new_privs: bool = False
-    parent_death_signal: str = ""
+    """Its own root."""
+    no_new_privs: Flag = False
+    """Whether execve can never give it privileges (PR_SET_NO_NEW_PRIVS(2const))."""
+    parent_death_signal: Annotated[str, Rule(_death, {"anyOf": [{"type": "string"}, {"type": "integer"}]})] = ""
     """Signal sent when arje's thread dies (``"TERM"``); empty for none: services outlive a crash of arje."""
-    dumpable: bool | None = None
+    dumpable: Flag | None = None
     """False means no core dumps: RLIMIT_CORE=0, because exec resets PR_SET_DUMPABLE."""
-    new_session: bool = True
+    new_session: Flag = True
     """Whether the payload leads a session of its own (setsid(2))."""
-    chdir: str = ""
+    chdir: Text = ""
     """Working directory inside the service's root; empty means ``/``."""
-    umask: int = 0o022
+    umask: Annotated[int, whole_rule(0, 0o777)] = 0o022
     """File mode creation mask; a card writes it in octal: ``"027"``."""
     stdio: Stdio = field(default_factory=Stdio)
-    strict_caps: bool = False
+    """Where its descriptors 0, 1 and 2 lead."""
+    strict_caps: Flag = False
     """Any degradation refuses the incarnation before the payload runs."""
-    require: tuple[str, ...] = ()
+    require: Texts = ()
     """Features (or families: ``cgroup``) that must be granted."""
-    prefer: tuple[str, ...] = ()
+    prefer: Texts = ()
     """Features that may degrade although they must be granted by default."""
 
     @property

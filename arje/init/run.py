@@ -58,8 +58,7 @@ def _options(argv: list[str]) -> argparse.Namespace:
 
 def card_of(options: argparse.Namespace) -> Card:
     """Return the card that the options describe. Raises ArjeError."""
-    from arje.card import normalise
-    from arje.card.loader import adapter
+    from arje.card.loader import card_of as judged
 
     soma = Soma()
     if options.card:
@@ -70,26 +69,23 @@ def card_of(options: argparse.Namespace) -> Card:
             )
         soma = loaded.cards[0].soma
     names: str = options.namespaces
-    wanted: dict[str, object] = {}
-    if names:
-        wanted["namespaces"] = names if names in ("all", "minimal") else names.split(",")
-    if options.run_as:
-        wanted["run_as"] = options.run_as
-    raw, wrong = normalise.card({"label": "run", "soma": wanted})
-    if wrong:
-        raise ArjeError("; ".join(f"{error} ({error.remedy})" if error.remedy else str(error) for error in wrong))
-    asked = adapter().validate_python(raw).soma
-    if names:
-        soma = replace(soma, namespaces=asked.namespaces)
+    wanted: dict[str, object] = {
+        "namespaces": (names if names in ("all", "minimal") else names.split(",")) if names else None,
+        "run_as": options.run_as or None,
+        "hostname": options.hostname or None,
+        "chdir": options.chdir or None,
+    }
+    given = {name: value for name, value in wanted.items() if value is not None}
+    asked = judged({"label": "run", "soma": given}, "arje run").soma
     soma = replace(
         soma,
-        run_as=asked.run_as or soma.run_as,
-        hostname=options.hostname or soma.hostname,
-        chdir=options.chdir or soma.chdir or str(Path.cwd()),
+        **{name: getattr(asked, name) for name in given},
         no_new_privs=options.no_new_privs or soma.no_new_privs,
         strict_caps=options.strict or soma.strict_caps,
         new_session=False,  # the command stays in the terminal's foreground
     )
+    if not soma.chdir:
+        soma = replace(soma, chdir=str(Path.cwd()))
     command: list[str] = options.command
     payload = Native(exec=command[0], argv=tuple(command[1:]), envp=tuple(os.environ.items()))
     return Card(label=f"run-{os.getpid()}", payload=payload, soma=soma)

@@ -11,11 +11,11 @@ is not abnormal, and neither is a set-up that failed.
 from __future__ import annotations
 
 import math
-import signal
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from arje.card import signals
 from arje.card.supervision import Kind, RestartWhen, Supervision
 from arje.incarnation import Exit
 from arje.service.record import FailureReason
@@ -71,8 +71,8 @@ def is_success(supervision: Supervision, exit: Exit) -> bool:
     """Whether the card counts this ending as a success: code 0, or one of ``success_exit``."""
     if exit.kind == "exited":
         return exit.code == 0 or exit.code in supervision.success_exit
-    names = {str(name).upper().removeprefix("SIG") for name in supervision.success_exit if isinstance(name, str)}
-    return exit.kind == "killed" and _signal_name(exit.code) in names
+    numbers = {signals.number(name) for name in supervision.success_exit if isinstance(name, str)}
+    return exit.kind == "killed" and exit.code in numbers
 
 
 def backoff(supervision: Supervision, step: int) -> float:
@@ -149,10 +149,3 @@ def _rule(supervision: Supervision) -> str:
         return "kind = delegate: its parent decides"
     kind = f"kind = {supervision.kind.value}, " if supervision.kind is not Kind.DAEMON else ""
     return f"{kind}restart = {supervision.restart.value}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name.removeprefix("SIG")
-    except ValueError:
-        return str(number)

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from arje.card.card import Card
 from arje.card.check import main_check
-from arje.card.loader import load_dirs, load_file, load_text
+from arje.card.loader import card_of, load_dirs, load_file, load_text
 from arje.card.payload import Legacy, Native, Virtual
-from arje.card.schema import card_schema
-from arje.card.soma import INFINITY
+from arje.card.soma import INFINITY, RunAs
 from arje.card.supervision import Kind, RestartWhen
+from arje.card.words import names_at
+from arje.errors import CardError
+from tests.card.test_lines import in_toml
 
 WEB = """\
 description = "a web server"
@@ -97,7 +99,7 @@ def test_wasm_is_refused_with_its_line_and_reason() -> None:
         ("[soma]\nnamespaces = ['pdi']\n", 2, "soma.namespaces", "did you mean 'pid'"),
         ("[soma]\n\nseccomp = 1\n", 3, "soma.seccomp", "not yet: seccomp filters"),
         ("[payload]\nargv = []\n", 1, "payload.exec", "is missing"),
-        ("[payload]\nexec = 3\n", 2, "payload.exec", "string"),
+        ("[payload]\nexec = 3\n", 2, "payload.exec", "3 is not text"),
         ("x =", 1, "", "not TOML"),
         ("label = 'a b'\n", 1, "label", "no label"),
         ("[supervision]\nrestart = 'sometimes'\n", 2, "supervision.restart", "always"),
@@ -190,10 +192,13 @@ def test_check_prints_every_problem_and_says_so_with_its_status(
     assert "1 card read, 2 problems" in shown.out
 
 
-def test_the_schema_knows_the_fields_and_their_descriptions() -> None:
-    schema = card_schema()
-    assert "source" not in schema["properties"]
-    assert "Unique name" in schema["properties"]["label"]["description"]
+def test_a_card_that_no_file_holds_is_judged_like_any_other() -> None:
+    soma = card_of({"label": "run", "soma": {"namespaces": "all", "run_as": "nobody"}}, "arje run").soma
+    assert (soma.namespaces.pid, soma.run_as) == (True, RunAs(user="nobody"))
+    with pytest.raises(CardError) as caught:
+        card_of({"label": "run", "soma": {"namespaces": ["pdi"], "run_as": 2**32}}, "arje run")
+    assert [problem.field for problem in caught.value.problems] == ["soma.namespaces", "soma.run_as.user"]
+    assert str(caught.value).startswith("arje run: soma.namespaces: no namespace 'pdi'")
 
 
 @given(st.binary(), st.sampled_from([".toml", ".json"]))
@@ -219,4 +224,32 @@ def test_no_json_raises(document: dict[str, object]) -> None:
     import json
 
     loaded = load_text(Path("x.json"), json.dumps({"label": "x"} | document))
+    assert loaded.cards or loaded.problems
+
+
+PLACES = [
+    *((), ("payload",), ("permissions",), ("supervision",), ("supervision", "rate_limit"), ("soma",)),
+    *(("soma", name) for name in ("namespaces", "rlimits", "cgroup", "run_as", "overlay", "stdio", "time_offsets")),
+]
+numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+letters = st.text("aA09-+.:/%=\0²\ud800 ", max_size=5) | st.sampled_from(["max", "RTMIN+3", "50%", "1M", "5s", "all"])
+anything = st.recursive(
+    numbers | st.booleans() | letters,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abuser"), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("suffix", [".toml", ".json"])
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+@given(st.data())
+def test_no_value_of_any_field_raises(place: tuple[str, ...], suffix: str, data: st.DataObject) -> None:
+    import json
+
+    names = st.sampled_from([*names_at(place), "nofile", "inside"])
+    document: dict[str, object] = data.draw(st.dictionaries(names, anything, max_size=3))
+    for name in reversed(place):
+        document = {name: document}
+    write = json.dumps if suffix == ".json" else lambda card: "\n".join(f"{k} = {in_toml(v)}" for k, v in card.items())
+    loaded = load_text(Path(f"x{suffix}"), write(document))
     assert loaded.cards or loaded.problems

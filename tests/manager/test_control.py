@@ -81,7 +81,7 @@ EVERYTHING = {
     "running": 'description = "d"\nrequires = ["group"]\nwants = ["nothing"]\nprovides = ["p"]\n'
     + sh("echo said; exec sleep infinity", 'namespaces = ["mount", "pid"]\ncgroup = {memory_max = "1G"}\nchdir = "/"')
     + '[supervision]\nsuccess_exit = [3, "INT"]\n',
-    "group": "",
+    "group": 'payload = "virtual"\n',
     "waiting": 'requires = ["also-waiting"]\n' + sh("true"),
     "also-waiting": 'requires = ["broken"]\n' + sh("true"),
     "broken": '[payload]\nexec = "/no/such/program"\n',

@@ -110,7 +110,8 @@ def read_cgroup(group: Cgroup | None, plan: Blueprint, wish: Wish) -> Answer:
         granted = group.read(CGROUP_FILES[name][1]).partition("\n")[0].removeprefix("default ")
     except OSError:
         return Answer("", False)
-    wanted = str(value // _PAGE * _PAGE) if name.startswith("memory") else cgroup_text(name, value)
+    paged = name.startswith("memory") and isinstance(value, int)
+    wanted = str(value // _PAGE * _PAGE) if paged else cgroup_text(name, value)
     return Answer(granted, granted == wanted)
 
 
