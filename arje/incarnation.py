@@ -50,6 +50,24 @@ KINDS: Final = {
     "rlimit": "RlimitSkipped",
     "run_as": "CredentialsSkipped",
     "no_new_privs": "NoNewPrivsSkipped",
+    "root": "MountSkipped",
+    "read_only_root": "MountSkipped",
+    "overlay": "MountSkipped",
+    "pivot_root": "MountSkipped",
+    "binds": "MountSkipped",
+    "idmapped": "MountSkipped",
+    "tmpfs": "MountSkipped",
+    "private_tmp": "MountSkipped",
+    "proc": "MountSkipped",
+    "sysfs": "MountSkipped",
+    "dev": "MountSkipped",
+    "devpts": "MountSkipped",
+    "mqueue": "MountSkipped",
+    "masked_paths": "MountSkipped",
+    "read_only_paths": "MountSkipped",
+    "files": "MountSkipped",
+    "symlinks": "MountSkipped",
+    "credentials": "MountSkipped",
 }
 
 
@@ -118,8 +136,21 @@ class Step(StrEnum):
     MOUNT_PRIVATE = "mount-private"
     HOSTNAME = "hostname"
     LOOPBACK = "loopback"
-    MOUNT_PROC = "mount-proc"
+    STAGE = "stage"
+    ROOT = "root"
     MOUNT_OVERLAY = "mount-overlay"
+    MOUNT_TMPFS = "mount-tmpfs"
+    MOUNT_PROC = "mount-proc"
+    MOUNT_SYSFS = "mount-sysfs"
+    MOUNT_DEVPTS = "mount-devpts"
+    MOUNT_MQUEUE = "mount-mqueue"
+    MOUNT_DEV = "mount-dev"
+    BIND = "bind"
+    IDMAP = "idmap"
+    FILE = "file"
+    SYMLINK = "symlink"
+    MASK = "mask"
+    READ_ONLY = "read-only"
     PIVOT_ROOT = "pivot-root"
     SESSION = "session"
     UMASK = "umask"

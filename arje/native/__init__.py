@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 5
+_ABI: Final = 6
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -46,6 +46,12 @@ FACT: Final = {
     name.removeprefix("ARJE_FACT_").lower(): int(bit) for bit, name in _ffi.typeof("enum arje_fact").elements.items()
 }
 
+#: How a mount op mounts (``a``), by the names of the C enum: make, missing, recursive, base, in-place, copy.
+MOUNT: Final = {
+    name.removeprefix("ARJE_MOUNT_").lower().replace("_", "-"): int(bit)
+    for bit, name in _ffi.typeof("enum arje_mount").elements.items()
+}
+
 CLONE_NEW: Final = {
     "time": 0x00000080,
     "mount": 0x00020000,
@@ -66,6 +72,10 @@ class Op(NamedTuple):
     a: int = 0
     p: bytes | Sequence[int] | None = None
     q: bytes | None = None
+    r: bytes | None = None
+    b: int = 0
+    slot: int = 0
+    needs: int = 0
 
 
 class Record(NamedTuple):
@@ -111,12 +121,14 @@ class Plan:
         array = _ffi.new("struct arje_op[]", max(1, len(ops)))
         for slot, op in zip(array, ops, strict=False):
             slot.step, slot.flags, slot.a = STEP_NUMBER[op.step], int(op.optional), op.a
-            slot.p, slot.q = self._pointer(op.p), self._pointer(op.q)
+            slot.b, slot.slot, slot.needs = op.b, op.slot, op.needs
+            slot.p, slot.q, slot.r = self._pointer(op.p), self._pointer(op.q), self._pointer(op.r)
         self.c = _ffi.new("struct arje_plan *")
         self.c.cgroup_fd = -1
         self.c.reaper_fd = _reaper_fd() if reaper else -1
         self.c.reaper_death_signal = reaper_death_signal
         self.c.reaper_session = reaper_session
+        self.c.idmap_fd = -1
         self.c.op_count, self.c.ops = len(ops), array
         self.c.paths, self.c.argv, self.c.envp = self._strings(paths), self._strings(argv), self._strings(envp)
         self._keep.append(array)
@@ -151,6 +163,7 @@ class Spawner:
         early_unshare: int = 0,
         cgroup_fd: int = -1,
         say_ready: bool = False,
+        idmap_fd: int = -1,
     ) -> Child:
         """Clone one child; it waits at its gate. Raises OSError (clone3(2), socketpair(2), mmap(2))."""
         stack = self._stacks.pop() if self._stacks else _lib.arje_stack_new()
@@ -159,6 +172,7 @@ class Spawner:
         self._stdio[0], self._stdio[1], self._stdio[2] = stdio
         plan.c.clone_flags, plan.c.early_unshare, plan.c.cgroup_fd = clone_flags, early_unshare, cgroup_fd
         plan.c.say_ready = say_ready
+        plan.c.idmap_fd = idmap_fd
         answer = _lib.arje_spawn(plan.c, stack, self._stdio, self._child)
         if answer < 0:
             self._stacks.append(stack)

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 5
+#define ARJE_ABI 6
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_FACTS_SIZE 8192
@@ -17,9 +17,23 @@ enum arje_step {
     ARJE_MOUNT_PRIVATE,
     ARJE_HOSTNAME, /* p: name, a: its length */
     ARJE_LOOPBACK,
-    ARJE_MOUNT_PROC,    /* p: mount point, a: make it when missing */
-    ARJE_MOUNT_OVERLAY, /* p: merged, q: options */
-    ARJE_PIVOT_ROOT,    /* p: new root, q: directory for the old root or "" */
+    /* Of the mounts: p what, q how, r where (below the working directory), a ARJE_MAKE ..., b MOUNT_ATTR_... */
+    ARJE_STAGE,         /* what mounts.c puts a new root together on; it becomes the working directory */
+    ARJE_ROOT,          /* p: directory that becomes the new root with all that is mounted below it */
+    ARJE_MOUNT_OVERLAY, /* p: directories to make, q: options, b: bytes that statfs(2) has to tell, or 0 */
+    ARJE_MOUNT_TMPFS,   /* p: type of file system, q: name, NUL, value, NUL, and so on */
+    ARJE_MOUNT_PROC,
+    ARJE_MOUNT_SYSFS,
+    ARJE_MOUNT_DEVPTS,
+    ARJE_MOUNT_MQUEUE,
+    ARJE_MOUNT_DEV, /* q: options of its devpts */
+    ARJE_BIND,      /* p: source */
+    ARJE_IDMAP,     /* r: a mount, to be covered with itself under the plan's id map */
+    ARJE_FILE,      /* p: content or source, q: a path beside the root or 0; b: uid and gid; a: mode from bit 16 on */
+    ARJE_SYMLINK,   /* p: what it says */
+    ARJE_MASK,
+    ARJE_READ_ONLY,
+    ARJE_PIVOT_ROOT, /* q: directory for the old root or "" */
     ARJE_SESSION,
     ARJE_UMASK, /* a: mask */
     ARJE_AFFINITY,
@@ -63,13 +77,30 @@ enum arje_record_kind {
     ARJE_EXEC_FAILED
 };
 
-/* One step for the child. UNSHARE: a = CLONE_NEWUSER or CLONE_NEW... flags. */
+/* How something is mounted (a of the mount ops). */
+enum arje_mount {
+    ARJE_MOUNT_MAKE = 1,      /* the mount point is made when it is missing */
+    ARJE_MOUNT_MISSING = 2,   /* nothing is done when the source (BIND) or the mount point (others) is missing */
+    ARJE_MOUNT_RECURSIVE = 4, /* with everything that is mounted below it */
+    ARJE_MOUNT_BASE = 8,      /* it is the new root */
+    ARJE_MOUNT_IN_PLACE = 16, /* READ_ONLY: the mount itself; else the place is covered with a read-only view of it */
+    ARJE_MOUNT_COPY = 32      /* FILE: p is a path whose content is copied */
+};
+
+/*
+ * One step for the child. UNSHARE: a = CLONE_NEWUSER or CLONE_NEW... flags. An op whose `needs` is the `slot` (1 to 63) of
+ * one that failed is not tried: it fails with ECANCELED.
+ */
 struct arje_op {
     uint32_t step;
     uint32_t flags;
+    uint32_t slot;
+    uint32_t needs;
     uint64_t a;
+    uint64_t b;
     const void *p;
     const void *q;
+    const void *r;
 };
 
 /* What one spawn does. The arrays and strings belong to the caller and stay alive until the status channel says EOF. */
@@ -81,6 +112,7 @@ struct arje_plan {
     int32_t reaper_death_signal;
     int32_t reaper_session; /* whether the reaper leaves the session, and so the terminal */
     uint32_t say_ready;     /* tell ARJE_READY at the gate */
+    int32_t idmap_fd; /* a user namespace whose maps the op IDMAP takes, or -1 */
     uint32_t op_count;
     const struct arje_op *ops;
     const char *const *paths; /* candidates for execve, NULL at the end */

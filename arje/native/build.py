@@ -17,7 +17,7 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 #: What runs in the child: it may call nothing but itself (tests/native checks its symbols).
-CHILD = ("child.c", "ops.c", "mounts.c", "ids.c", "facts.c")
+CHILD = ("child.c", "ops.c", "mounts.c", "places.c", "trees.c", "filesystems.c", "inject.c", "ids.c", "facts.c")
 SOURCES = (*CHILD, "spawn.c", "linux.c")
 
 #: No stack protector and no loop-to-memset: gcc must not make calls in the child's path either.
@@ -70,7 +70,7 @@ def make() -> FFI:
         f"const unsigned char arje_reaper_image[] = {{{numbers}}};\n",
         sources=[os.path.relpath(HERE / name) for name in SOURCES],
         include_dirs=[str(HERE)],
-        depends=[str(HERE / name) for name in ("abi.h", "functions.h", "raw.h", "child.h", "ops.h")],
+        depends=[str(HERE / name) for name in ("abi.h", "functions.h", "raw.h", "child.h", "ops.h", "places.h")],
         extra_compile_args=list(FLAGS),
         extra_link_args=["-Wl,-z,now"],
     )

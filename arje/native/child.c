@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "child.h"
+#include "ops.h"
 #include "raw.h"
 
 static void leave(void) __attribute__((noreturn));
@@ -89,12 +90,13 @@ static void reset_signals(int status) {
 /* Moved out of the way first, so that 0 and 1 may change places; what is left is 0, 1, 2 and close-on-exec copies. */
 static int take_descriptors(struct arje_flight *flight) {
     int reaper = flight->plan->reaper_fd;
-    int source[6] = {flight->stdio[0], flight->stdio[1], flight->stdio[2], flight->status, flight->verdict, reaper};
-    int moved[6], highest = 9, next;
-    for (int i = 0; i < 6; i++)
+    int source[7] = {flight->stdio[0], flight->stdio[1], flight->stdio[2],       flight->status,
+                     flight->verdict,  reaper,           flight->plan->idmap_fd};
+    int moved[7], highest = 9, next;
+    for (int i = 0; i < 7; i++)
         highest = source[i] > highest ? source[i] : highest;
     next = highest + 1;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         if (source[i] < 0) {
             moved[i] = -1;
             continue;
@@ -108,6 +110,7 @@ static int take_descriptors(struct arje_flight *flight) {
     }
     flight->status = moved[3];
     flight->verdict = moved[4];
+    flight->idmap = moved[6];
     long answer = raw3(__NR_close_range, 0, highest, 0);
     if (answer == 0)
         answer = raw3(__NR_close_range, next, ~0U, 0);
@@ -150,13 +153,18 @@ static void payload(void *argument) {
     int status = flight->status;
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    uint64_t failed = 0; /* the slots of ops that failed */
     for (uint32_t i = 0; i < plan->op_count; i++) {
         const struct arje_op *op = &plan->ops[i];
-        const char *syscall;
-        long error =
-            op->step == ARJE_REPORT ? report(status, proc, op, i, &syscall) : arje_op_run(op, &syscall);
+        const char *syscall = "";
+        long error = (failed >> op->needs) & 1   ? -ECANCELED
+                     : op->step == ARJE_REPORT ? report(status, proc, op, i, &syscall)
+                     : op->step == ARJE_IDMAP  ? arje_do_idmap(op, flight->idmap, &syscall)
+                                               : arje_op_run(op, &syscall);
         if (error < -4095)
             fail(status, op->step, i, error - ARJE_BEYOND(0), syscall);
+        if (error < 0 && op->slot)
+            failed |= (uint64_t)1 << op->slot;
         if (error < 0 && !(op->flags & ARJE_OPTIONAL))
             fail(status, op->step, i, error, syscall);
         if (error < 0)
@@ -182,14 +190,19 @@ static void payload(void *argument) {
 
 /* Pid 1 of the new namespace: start the payload on the second stack, then become the reaper. */
 static void become_reaper(struct arje_flight *flight, int reaper) {
-    struct raw_clone_args args = {.flags = CLONE_VM,
+    const struct arje_plan *plan = flight->plan;
+    int pivots = 0;
+    for (uint32_t i = 0; i < plan->op_count; i++)
+        pivots |= plan->ops[i].step == ARJE_PIVOT_ROOT;
+    /* With the payload's file system context, until it leaves it, or our root would stay the old one: /proc/1/root. */
+    struct raw_clone_args args = {.flags = CLONE_VM | (pivots ? CLONE_FS : 0),
                                   .exit_signal = SIGCHLD,
                                   .stack = (uint64_t)flight->inner_stack - ARJE_STACK,
                                   .stack_size = ARJE_STACK};
-    if (flight->plan->reaper_session)
+    if (plan->reaper_session)
         raw0(__NR_setsid);
-    if (flight->plan->reaper_death_signal)
-        raw2(__NR_prctl, PR_SET_PDEATHSIG, flight->plan->reaper_death_signal);
+    if (plan->reaper_death_signal)
+        raw2(__NR_prctl, PR_SET_PDEATHSIG, plan->reaper_death_signal);
     flight->leader = raw1(__NR_set_tid_address, &flight->leader) >= 0;
     long pid = raw_clone3(&args, sizeof args, payload, flight);
     if (pid < 0)

@@ -14,6 +14,7 @@ struct arje_flight {
     int stdio[3];
     int status;        /* the child's end of the channel */
     int verdict;       /* the reaper's end of the verdict pipe, or -1 */
+    int idmap;         /* the user namespace of the op IDMAP, or -1 */
     void *inner_stack; /* top of the second stack, for the payload below a reaper */
     int leader;        /* 1 until the leader has become the reaper; the kernel clears it and wakes (set_tid_address(2)) */
     int leader_failed; /* the leader said why on the channel, and leaves */

@@ -1,11 +1,23 @@
-/* The ops of the mount namespace. Rules of child.c hold. */
+/*
+ * The mount namespace and its root. Rules of child.c hold.
+ *
+ * A new root is put together on a stage: a tmpfs that becomes the root of the mount namespace, with the old root below
+ * "old" and the new one below "root". Then our "/" is the old root (by chroot) and our working directory the new one: a
+ * source is an absolute path that means what it means to the manager, whatever its symlinks say and whatever has been
+ * mounted in the new root; a target is a relative path below the new root. In the end pivot_root throws away the stage and
+ * what is below it.
+ */
+#include <asm/stat.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <linux/fcntl.h>
 #include <linux/mount.h>
-#include <sys/stat.h>
+#include <linux/sched.h>
 
 #include "ops.h"
+#include "places.h"
 #include "raw.h"
+
+enum { PRIVATE = 1 << 18, RECURSIVE = 1 << 14, BIND = 1 << 12, DETACH = 2 }; /* MS_..., MNT_DETACH */
 
 /* Without this check a forgotten namespace would let a pid 1 pivot the machine. */
 long arje_do_mount_namespace(const struct arje_op *op, const char **syscall) {
@@ -16,54 +28,83 @@ long arje_do_mount_namespace(const struct arje_op *op, const char **syscall) {
 
 long arje_do_mount_private(const struct arje_op *op, const char **syscall) {
     (void)op;
-    TRY("mount /", raw5(__NR_mount, 0, "/", 0, MS_REC | MS_PRIVATE, 0));
+    TRY("mount /", raw5(__NR_mount, 0, "/", 0, RECURSIVE | PRIVATE, 0));
     return 0;
 }
 
-long arje_do_mount_proc(const struct arje_op *op, const char **syscall) {
-    if (op->a)
-        raw3(__NR_mkdirat, AT_FDCWD, op->p, 0555); /* whether it is there now is for mount to say */
-    TRY("mount proc", raw5(__NR_mount, "proc", op->p, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0));
+/* A root that is no mount with a parent cannot be pivoted: the initramfs, a chroot's directory. Make it one. */
+static long make_root_a_mount(const char **syscall) {
+    TRY("mount /", raw5(__NR_mount, "/", "/", 0, BIND | RECURSIVE, 0));
+    TRY("chdir /..", raw1(__NR_chdir, "/.."));
+    TRY("chroot", raw1(__NR_chroot, "."));
     return 0;
 }
 
-long arje_do_mount_overlay(const struct arje_op *op, const char **syscall) {
-    TRY("mount overlay", raw5(__NR_mount, "overlay", op->p, "overlay", 0, op->q));
+static long enter_stage(const char **syscall) {
+    long stage = arje_filesystem("tmpfs", "mode\0" "0700\0", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, syscall);
+    if (stage < 0)
+        return stage;
+    *syscall = "move_mount stage";
+    long error = raw5(__NR_move_mount, stage, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
+    if (error == 0)
+        error = raw1(__NR_fchdir, stage);
+    raw1(__NR_close, stage);
+    return error;
+}
+
+static long furnish_stage(const char **syscall) {
+    long error = enter_stage(syscall);
+    if (error < 0)
+        return error;
+    for (const char *name = "old\0" "root\0" "merged\0" "overlay\0" "empty\0"; *name != '\0'; name += raw_length(name) + 1)
+        TRY("mkdir stage", raw3(__NR_mkdirat, AT_FDCWD, name, 0755));
+    *syscall = "pivot_root stage";
+    return raw2(__NR_pivot_root, ".", "old");
+}
+
+long arje_do_stage(const struct arje_op *op, const char **syscall) {
+    (void)op;
+    raw1(__NR_umask, 022);
+    long answer = furnish_stage(syscall);
+    if (answer == -EINVAL) {
+        TRY("umount2 stage", raw2(__NR_umount2, ".", DETACH));
+        answer = make_root_a_mount(syscall);
+        if (answer == 0)
+            answer = furnish_stage(syscall);
+    }
+    if (answer < 0)
+        return answer;
+    TRY("chroot old root", raw1(__NR_chroot, "old"));
     return 0;
+}
+
+long arje_do_root(const struct arje_op *op, const char **syscall) {
+    *syscall = "open_tree root";
+    long tree = raw3(__NR_open_tree, AT_FDCWD, op->p, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    return tree < 0 ? tree : arje_attach(tree, op, syscall);
 }
 
 /*
- * pivot_root(2). The new root is bound to itself first, as it must be a mount point. With no directory for the old root
- * both are ".", the old one is stacked on the new one and detached. EINVAL is the initramfs: its root mount has no
- * parent; so bind it over itself, move in there, and pivot from that.
+ * pivot_root(2) from the stage. Both directories are ".": the stage is stacked on the new root, where "." is the topmost,
+ * and detached. An old root that is kept is moved into the new one before.
  */
 long arje_do_pivot_root(const struct arje_op *op, const char **syscall) {
-    const char *old = op->q;
-    int keep = old != 0 && old[0] != '\0';
-    TRY("mount new_root", raw5(__NR_mount, op->p, op->p, 0, MS_BIND | MS_REC, 0));
-    TRY("chdir new_root", raw1(__NR_chdir, op->p));
-    *syscall = "pivot_root";
-    if (keep)
-        raw3(__NR_mkdirat, AT_FDCWD, old, 0700);
-    long answer = raw2(__NR_pivot_root, ".", keep ? old : ".");
-    if (answer == -EINVAL) {
-        TRY("mount /", raw5(__NR_mount, "/", "/", 0, MS_BIND | MS_REC, 0));
-        TRY("chdir /..", raw1(__NR_chdir, "/.."));
-        TRY("chroot", raw1(__NR_chroot, "."));
-        TRY("chdir new_root", raw1(__NR_chdir, op->p));
-        *syscall = "pivot_root";
-        answer = raw2(__NR_pivot_root, ".", keep ? old : ".");
+    const char *kept = op->q;
+    if (kept != 0 && kept[0] != '\0') {
+        raw3(__NR_mkdirat, AT_FDCWD, kept, 0700); /* whether it is there now is for move_mount to say */
+        *syscall = "openat2 target";
+        long at = arje_place(kept, 0, 0);
+        if (at < 0)
+            return at;
+        TRY("move_mount old root", raw5(__NR_move_mount, AT_FDCWD, "../old", at, "", MOVE_MOUNT_T_EMPTY_PATH));
+        raw1(__NR_close, at);
     }
-    if (answer < 0) {
-        raw1(__NR_chdir, "/"); /* a service that lives without its root starts where it would have started */
-        return answer;
-    }
-    /* From here on the old root is hidden: whatever fails is the end, though the feature be optional. */
-    *syscall = "umount2";
-    answer = keep ? 0 : raw2(__NR_umount2, ".", 2 /* MNT_DETACH */);
-    if (answer >= 0) {
-        *syscall = "chdir /";
-        answer = raw1(__NR_chdir, "/");
-    }
-    return answer < 0 ? ARJE_BEYOND(answer) : 0;
+    TRY("chdir stage", raw1(__NR_chdir, ".."));
+    TRY("chroot stage", raw1(__NR_chroot, "."));
+    TRY("chdir root", raw1(__NR_chdir, "root"));
+    TRY("pivot_root", raw2(__NR_pivot_root, ".", "."));
+    TRY("umount2 stage", raw2(__NR_umount2, ".", DETACH));
+    TRY("chdir /", raw1(__NR_chdir, "/"));
+    TRY("unshare fs", raw1(__NR_unshare, CLONE_FS)); /* from the reaper, whose root is now ours */
+    return 0;
 }

@@ -81,8 +81,20 @@ static arje_do function_of(uint32_t step) {
     case ARJE_MOUNT_PRIVATE: return arje_do_mount_private;
     case ARJE_HOSTNAME: return do_hostname;
     case ARJE_LOOPBACK: return do_loopback;
-    case ARJE_MOUNT_PROC: return arje_do_mount_proc;
+    case ARJE_STAGE: return arje_do_stage;
+    case ARJE_ROOT: return arje_do_root;
     case ARJE_MOUNT_OVERLAY: return arje_do_mount_overlay;
+    case ARJE_MOUNT_TMPFS:
+    case ARJE_MOUNT_PROC:
+    case ARJE_MOUNT_SYSFS:
+    case ARJE_MOUNT_DEVPTS:
+    case ARJE_MOUNT_MQUEUE: return arje_do_mount_filesystem;
+    case ARJE_MOUNT_DEV: return arje_do_mount_dev;
+    case ARJE_BIND: return arje_do_bind;
+    case ARJE_FILE: return arje_do_file;
+    case ARJE_SYMLINK: return arje_do_symlink;
+    case ARJE_MASK: return arje_do_mask;
+    case ARJE_READ_ONLY: return arje_do_read_only;
     case ARJE_PIVOT_ROOT: return arje_do_pivot_root;
     case ARJE_SESSION: return do_session;
     case ARJE_UMASK: return do_umask;

@@ -15,9 +15,24 @@
 /* mounts.c */
 long arje_do_mount_namespace(const struct arje_op *op, const char **syscall);
 long arje_do_mount_private(const struct arje_op *op, const char **syscall);
-long arje_do_mount_proc(const struct arje_op *op, const char **syscall);
-long arje_do_mount_overlay(const struct arje_op *op, const char **syscall);
+long arje_do_stage(const struct arje_op *op, const char **syscall);
+long arje_do_root(const struct arje_op *op, const char **syscall);
 long arje_do_pivot_root(const struct arje_op *op, const char **syscall);
+
+/* trees.c */
+long arje_do_bind(const struct arje_op *op, const char **syscall);
+long arje_do_idmap(const struct arje_op *op, int idmap, const char **syscall);
+long arje_do_mask(const struct arje_op *op, const char **syscall);
+long arje_do_read_only(const struct arje_op *op, const char **syscall);
+
+/* filesystems.c */
+long arje_do_mount_filesystem(const struct arje_op *op, const char **syscall);
+long arje_do_mount_overlay(const struct arje_op *op, const char **syscall);
+long arje_do_mount_dev(const struct arje_op *op, const char **syscall);
+
+/* inject.c */
+long arje_do_file(const struct arje_op *op, const char **syscall);
+long arje_do_symlink(const struct arje_op *op, const char **syscall);
 
 /* ids.c */
 long arje_do_groups(const struct arje_op *op, const char **syscall);

@@ -85,6 +85,7 @@ int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, stru
     memcpy(flight->stdio, stdio, sizeof flight->stdio);
     flight->status = channel[1];
     flight->verdict = verdict[1];
+    flight->idmap = -1;
     flight->inner_stack = base + 2 * (GUARD + ARJE_STACK);
     flight->leader = flight->leader_failed = 0;
     int32_t pidfd = -1;

@@ -168,7 +168,7 @@ def test_a_service_in_a_pid_namespace_stops_on_sigterm_through_its_reaper() -> N
 def test_every_namespace_that_is_asked_for_is_a_new_one() -> None:
     kinds = {"mount": "mnt", "pid": "pid", "net": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup", "time": "time"}
     flags = sum(NEW[kind] for kind in kinds) | USER
-    ops = [native.Op("mount-private"), native.Op("mount-proc", p=b"/proc")]
+    ops = [native.Op("mount-private"), native.Op("mount-proc", p=b"proc", r=b"proc")]
     _, text, _, _ = spawn(["/bin/sh", "-c", "readlink /proc/self/ns/*"], ops, flags=flags, reaper=True)
     ours = {os.readlink(f"/proc/self/ns/{name}") for name in kinds.values()}
     theirs = set(text.split())
