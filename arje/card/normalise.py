@@ -11,16 +11,16 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from arje.card import file_words
 from arje.card.nearest import nearest
 from arje.card.payload import variable
 from arje.card.rules import text
+from arje.card.sizes import size
 from arje.card.soma import FEATURES, INFINITY, NOT_YET, RLIMITS, Namespaces
 from arje.card.unreadable import Unreadable, shown, together
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _DURATION: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-z]*)")
-_SIZE: Final = re.compile(r"([0-9]{1,20})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 PRESETS: Final = {
     "all": ("pid", "mount", "net", "uts", "ipc", "cgroup"),
     "minimal": ("pid", "mount", "net", "cgroup"),
@@ -36,16 +36,6 @@ def duration(value: Any, field: str) -> Any:
     if match is None or (match[2] or "s") not in _UNITS:
         raise Unreadable(field, f"{shown(value)} is no duration", 'write seconds, or "200ms", "5m", "1h"')
     return float(match[1]) * _UNITS[match[2] or "s"]
-
-
-def size(value: Any, field: str) -> Any:
-    """Return bytes of ``"256M"``; numbers are bytes already."""
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.fullmatch(value.strip())
-    if match is None:
-        raise Unreadable(field, f"{shown(value)} is no size", 'write bytes, or "64K", "256M", "2G"')
-    return int(match[1]) * _SIZES[match[2].upper()]
 
 
 def mask(value: Any, field: str) -> Any:
@@ -153,6 +143,7 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "run_as": run_as,
     "require": features,
     "prefer": features,
+    **file_words.WORDS,
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_swap_max")
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout")
@@ -192,8 +183,6 @@ def _soma(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
     soma = _converted(raw, dict.fromkeys(NOT_YET, _not_yet) | _SOMA, "soma", wrong)
     if isinstance(group := soma.get("cgroup"), dict):
         soma["cgroup"] = _converted(group, dict.fromkeys(_SIZED, size_or_max), "soma.cgroup", wrong)
-    if isinstance(overlay := soma.get("overlay"), dict) and isinstance(overlay.get("lower"), str):
-        soma["overlay"] = overlay | {"lower": [overlay["lower"]]}
     return soma
 
 

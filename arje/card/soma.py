@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card import files, ids, limits, namespaces, signals
-from arje.card.files import Overlay, PivotRoot
+from arje.card.files import Bind, Credential, InjectedFile, Overlay, PivotRoot, Proc, Symlink, Tmpfs
 from arje.card.ids import IdMap, IdMaps, RunAs
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
 from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
@@ -22,15 +22,21 @@ __all__ = [
     "INFINITY",
     "NOT_YET",
     "RLIMITS",
+    "Bind",
     "CgroupLimits",
+    "Credential",
     "IdMap",
+    "InjectedFile",
     "Namespaces",
     "Overlay",
     "PivotRoot",
+    "Proc",
     "RunAs",
     "Soma",
     "Stdio",
+    "Symlink",
     "TimeOffsets",
+    "Tmpfs",
 ]
 
 _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -43,19 +49,6 @@ NOT_YET: Final = {
     "securebits": "securebits",
     "keyring": "session keyrings",
     "personality": "execution domains",
-    "root": "a root directory of its own",
-    "read_only_root": "a read-only root",
-    "binds": "bind mounts",
-    "tmpfs": "tmpfs mounts",
-    "private_tmp": "a private /tmp",
-    "sysfs": "an own /sys",
-    "dev": "a minimal /dev",
-    "devpts": "an own devpts",
-    "mqueue": "an own mqueue",
-    "masked_paths": "masked paths",
-    "read_only_paths": "read-only paths",
-    "files": "injected files",
-    "credentials": "credentials",
     "network": "network set-ups other than the net namespace's loopback",
     "nice": "nice levels",
     "ioprio": "io priorities",
@@ -78,6 +71,7 @@ _OUTPUT: Final = matching(
     "is nothing to write to",
     "write null, log, inherit, file:/PATH or append:/PATH",
 )
+_DEV: Final = matching("minimal|host", "is no /dev", 'write "minimal", or leave it out for the host\'s')
 _CPUS: Final = Rule(
     many(whole(0, 1023)), {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 1023}}
 )
@@ -121,12 +115,40 @@ class Soma:
     """Hostname in its uts namespace (hostname(7))."""
     time_offsets: TimeOffsets | None = None
     """What its time namespace adds to the clocks."""
-    proc: Flag | None = None
-    """A new /proc for the service; None means: when it has a pid and a mount namespace."""
+    root: Text = ""
+    """Directory that is the service's root, with all that is mounted below it; empty means the manager's own."""
+    read_only_root: Flag = False
+    """Nothing can be written to the root and what is mounted below it, but to the card's own tmpfs, binds and the like."""
     overlay: Overlay | None = None
-    """An overlay mount that it sees."""
+    """An overlay: its root, or a directory of it."""
     pivot_root: PivotRoot | None = None
-    """Its own root."""
+    """Its own root, and where the old one stays."""
+    private_tmp: Flag = False
+    """A /tmp and a /var/tmp of its own, on tmpfs."""
+    tmpfs: tuple[Tmpfs, ...] = ()
+    """Mounted in this order, before the binds."""
+    binds: tuple[Bind, ...] = ()
+    """Mounted in this order; a card may write ``["/src", "/src:/dst:ro", "-/may/be/missing"]``."""
+    proc: Flag | Proc | None = None
+    """A new /proc for the service; None means: when it has a pid and a mount namespace."""
+    sysfs: Flag = False
+    """A new, read-only /sys, which shows the service's net namespace."""
+    dev: Annotated[str, _DEV] = "host"
+    """``minimal``: a /dev with null, zero, full, random, urandom, tty, pts, shm and the links, and nothing else."""
+    devpts: Flag = False
+    """Pseudo terminals of its own at /dev/pts."""
+    mqueue: Flag = False
+    """The message queues of its ipc namespace at /dev/mqueue."""
+    masked_paths: Texts = ()
+    """Files that read as empty and directories that look so; ``"kernel"`` is the usual list of /proc and /sys."""
+    read_only_paths: Texts = ()
+    """Nothing can be written to these, nor to what is mounted below; ``-`` before one that may be missing."""
+    files: tuple[InjectedFile, ...] = ()
+    """A card may also write a table ``{"/etc/motd" = "hello"}``."""
+    symlinks: tuple[Symlink, ...] = ()
+    """Links that are put in; a card may write a table ``{"/bin" = "usr/bin"}``."""
+    credentials: tuple[Credential, ...] = ()
+    """A card writes a table ``{name = {source = "/etc/key"}}`` or ``{name = "text"}``."""
     no_new_privs: Flag = False
     """Whether execve can never give it privileges (PR_SET_NO_NEW_PRIVS(2const))."""
     parent_death_signal: Annotated[str, Rule(_death, {"anyOf": [{"type": "string"}, {"type": "integer"}]})] = ""
@@ -151,7 +173,7 @@ class Soma:
     @property
     def wants_proc(self) -> bool:
         """Whether a new /proc is to be mounted."""
-        return self.namespaces.pid and self.namespaces.mount if self.proc is None else self.proc
+        return self.namespaces.pid and self.namespaces.mount if self.proc is None else bool(self.proc)
 
 
 #: Every feature name that ``require`` and ``prefer`` know. ``cgroup.*`` and ``rlimit.*`` may be named by their family.

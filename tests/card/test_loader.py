@@ -230,6 +230,7 @@ def test_no_json_raises(document: dict[str, object]) -> None:
 PLACES = [
     *((), ("payload",), ("permissions",), ("supervision",), ("supervision", "rate_limit"), ("soma",)),
     *(("soma", name) for name in ("namespaces", "rlimits", "cgroup", "run_as", "overlay", "stdio", "time_offsets")),
+    *(("soma", name) for name in ("proc", "files", "symlinks", "credentials")),
 ]
 numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
 letters = st.text("aA09-+.:/%=\0²\ud800 ", max_size=5) | st.sampled_from(["max", "RTMIN+3", "50%", "1M", "5s", "all"])
