@@ -67,6 +67,11 @@ class Blueprint:
         has = frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
         object.__setattr__(self, "has", has)
 
+    def stands_on(self, index: int) -> str:
+        """Return the feature on whose mount an op depends; empty when there is none."""
+        needs = self.ops[index].op.needs
+        return next((planned.feature for planned in self.ops if needs and planned.op.slot == needs), "")
+
     def describe(self) -> Iterator[str]:
         """Yield the lines that a plan shows, in the order in which they happen."""
         if self.kinds:

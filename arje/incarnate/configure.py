@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from arje import native
-from arje.errors import SetupFailed
+from arje.errors import SetupFailed, errno_name
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.families import FAMILIES
+from arje.incarnate.families import FAMILIES, files
 from arje.incarnate.families.limits import cgroup_text
+from arje.incarnate.families.mount_plan import credentials_directory, has_new_root
 from arje.incarnate.family import Applier, Narrowed
 from arje.incarnation import Degradation, Step
 from arje.kernel.capabilities import CGROUP_FILES, cause_of_errno
@@ -85,10 +86,11 @@ def failure(plan: Blueprint, record: native.Record) -> SetupFailed:
     if record.kind == native.EXEC_FAILED:
         field = "payload.exec"
         detail = os.fsdecode(plan.program.paths[0]) if len(plan.program.paths) == 1 else plan.program.argv[0].decode()
-        hint = "" if "pivot_root" in plan.has else _why_not_executable(detail)
+        hint = "" if has_new_root(plan.soma) else _why_not_executable(detail)
     elif plan.ops and record.op_index < len(plan.ops) and plan.ops[record.op_index].op.step == record.step:
         planned = plan.ops[record.op_index]
         field, detail = planned.field, f"{planned.words} ({record.syscall})"
+        hint = files.hint(record.syscall, errno_name(record.errno))
     line = plan.card.source.line_of(field)
     return SetupFailed(plan.card.label, step, record.errno, field, detail, hint=hint, line=line)
 
@@ -115,20 +117,23 @@ def _why_not_executable(path: str) -> str:
 
 
 def make_directories(blueprint: Blueprint, runtime_dir: str) -> None:
-    """Make what an overlay needs below the runtime directory; elsewhere a missing directory is the card's mistake.
+    """Make what an overlay or the credentials need below the runtime directory; elsewhere it is the card's mistake.
 
     Raises SetupFailed.
     """
-    overlay = blueprint.soma.overlay
-    if overlay is None or not runtime_dir or "overlay" not in blueprint.has:
-        return
-    for name in ("upper", "work", "merged"):
-        path = Path(getattr(overlay, name))
+    soma, wanted = blueprint.soma, {}
+    if soma.overlay is not None and "overlay" in blueprint.has:
+        wanted = {f"soma.overlay.{name}": getattr(soma.overlay, name) for name in ("upper", "work", "merged")}
+    if "credentials" in blueprint.has:
+        wanted["soma.credentials"] = credentials_directory(soma, blueprint.card.label, runtime_dir)
+    for field, text in wanted.items() if runtime_dir else ():
+        path = Path(text)
         if not path.is_relative_to(runtime_dir) or ".." in path.parts:
             continue
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            card, field = blueprint.card, f"soma.overlay.{name}"
-            line = card.source.line_of(field)
-            raise SetupFailed(card.label, Step.PREPARE, error.errno or 0, field, str(path), line=line) from error
+            line = blueprint.card.source.line_of(field)
+            raise SetupFailed(
+                blueprint.card.label, Step.PREPARE, error.errno or 0, field, str(path), line=line
+            ) from error

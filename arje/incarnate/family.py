@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from arje.card.soma import Soma
+from arje.card.soma import IdMap, Soma
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
 from arje.incarnation import Degradation
 from arje.kernel.facts import Facts
@@ -41,6 +41,25 @@ class Scene:
     credentials: Credentials | None
     late_user: bool
     cgroup_late: bool
+    maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]] = ((), ())
+    label: str = ""
+    runtime_dir: str = ""
+
+    @property
+    def outer_ids(self) -> tuple[int, int] | None:
+        """The service's user and group as they are where the mounts are made; None: the manager's."""
+        if self.credentials is None:
+            return None
+        return self.outer(self.credentials.uid, 0), self.outer(self.credentials.gid, 1)
+
+    def outer(self, inside: int, which: int) -> int:
+        """Return an id as it is where the mounts are made; ``which`` 0: of a user, 1: of a group. Raises LookupError."""
+        if not self.late_user:
+            return inside
+        for line in self.maps[which]:
+            if 0 <= inside - line.inside < line.count:
+                return line.outside + inside - line.inside
+        raise LookupError(f"{inside} is not mapped")
 
 
 class Narrowed(Exception):

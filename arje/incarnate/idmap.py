@@ -46,9 +46,14 @@ def write(
         ("uid_map", uid_map, os.geteuid(), "newuidmap"),
     ):
         if privileged or (len(lines) == 1 and lines[0].outside == own and lines[0].count == 1):
-            _write(directory, name, "".join(f"{line.inside} {line.outside} {line.count}\n" for line in lines))
+            _write(directory, name, text(lines))
         else:
             _by_helper(spawner, helper, pid, lines)
+
+
+def text(lines: tuple[IdMap, ...]) -> str:
+    """Return the lines as a map's file wants them."""
+    return "".join(f"{line.inside} {line.outside} {line.count}\n" for line in lines)
 
 
 def _read(directory: int, name: str) -> str:

@@ -189,9 +189,17 @@ class Pending:
         self._kill()
 
     def _degrade(self, record: native.Record) -> None:
+        """One degradation for each feature: what else of it fails follows from the first."""
         feature = self._plan.ops[record.op_index].feature
         wish = next((wish for wish in self._plan.wishes if wish.feature == feature), None)
-        if wish is not None:  # a report that could not be made is no loss by itself: it is read from outside then
+        lost = {loss.feature: loss for loss in self.losses}
+        if wish is None or feature in lost:  # a report that could not be made is no loss: it is read from outside then
+            return
+        under = lost.get(self._plan.stands_on(record.op_index)) if record.errno == errno.ECANCELED else None
+        if under is not None:
+            detail = f"needs {under.feature}: {under.detail}"
+            self.losses += (replace(under, feature=feature, requested=wish.requested, detail=detail),)
+        else:
             self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
 
     def _read_back(self) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from arje.card.card import Card
 from arje.card.payload import Native
-from arje.card.soma import IdMap, Overlay, PivotRoot, Soma
+from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Blueprint, Program
 from arje.incarnate.families import FAMILIES, files, ids, namespaces
@@ -65,12 +65,21 @@ def make(
     who_inside = ids.credentials(soma, who, have, (uid_map, gid_map), late_user=late_user)
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
     judged = soma.strict_caps or bool(soma.require)
-    scene = Scene(soma=soma, have=have, credentials=who_inside, late_user=late_user, cgroup_late=cgroup_late)
+    scene = Scene(
+        soma=soma,
+        have=have,
+        credentials=who_inside,
+        late_user=late_user,
+        cgroup_late=cgroup_late,
+        maps=(uid_map, gid_map),
+        label=card.label,
+        runtime_dir=(variables or {}).get("RUNTIME_DIR", ""),
+    )
     _place(setup, scene, judged=judged)
     return Blueprint(
         card=card,
         soma=soma,
-        program=_program(card, card.payload, variables or {}),
+        program=_program(card, card.payload, variables or {}, files.environment(scene)),
         wishes=wishes,
         losses=lost,
         kinds=kinds,
@@ -110,13 +119,7 @@ def _expand(soma: Soma, variables: dict[str, str]) -> Soma:
     def text(value: str) -> str:
         return substitute(value, variables)
 
-    overlay, pivot = soma.overlay, soma.pivot_root
-    if overlay:
-        lower = tuple(text(path) for path in overlay.lower)
-        overlay = Overlay(lower=lower, upper=text(overlay.upper), work=text(overlay.work), merged=text(overlay.merged))
-    if pivot:
-        pivot = PivotRoot(new_root=text(pivot.new_root), put_old_name=pivot.put_old_name)
-    return replace(soma, overlay=overlay, pivot_root=pivot, chdir=text(soma.chdir))
+    return replace(files.expand(soma, text), chdir=text(soma.chdir))
 
 
 def substitute(text: str, variables: dict[str, str]) -> str:
@@ -168,7 +171,9 @@ def signal_number(name: str) -> int:
     return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
 
 
-def _program(card: Card, payload: Native, variables: dict[str, str]) -> Program:
+def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[str, str]) -> Program:
+    """``told``: what the isolation itself tells the payload by its environment; the card's own words win."""
+
     def encode(field: str, text: str) -> bytes:
         if "\0" in text:
             line = card.source.line_of(field)
@@ -176,7 +181,7 @@ def _program(card: Card, payload: Native, variables: dict[str, str]) -> Program:
         return os.fsencode(substitute(text, variables))
 
     environment = {name: os.environ[name] for name in payload.pass_env if name in os.environ}
-    environment |= dict(payload.envp)
+    environment |= told | dict(payload.envp)
     path = encode("payload.exec", payload.exec)
     if not path:
         raise SetupFailed(card.label, Step.PLAN, 0, "payload.exec", "it is empty", hint="name a program")

@@ -26,7 +26,7 @@ def is_required(soma: Soma, feature: str) -> bool:
             return True
         if name in soma.prefer:
             return False
-    return feature in MUST
+    return feature in MUST or feature.partition(".")[0] in MUST
 
 
 def refusals(soma: Soma, degradations: tuple[Degradation, ...]) -> tuple[Degradation, ...]:

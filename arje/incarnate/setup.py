@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from arje.card.soma import Overlay, PivotRoot
+from arje.card.soma import Overlay
 from arje.native import CLONE_NEW, FACT, Op
 
 
@@ -26,14 +26,22 @@ class PlannedOp:
         return f"{self.op.step}: {self.words}" + (" (optional)" if self.op.optional else "")
 
 
-def overlay_options(overlay: Overlay, *, user: bool) -> str:
+def overlay_options(overlay: Overlay, *, user: bool, stage: str = "") -> str:
     """Return the mount options of an overlay, with ``\\``, ``,`` and ``:`` of paths escaped (overlayfs: "escape").
 
-    ``user``: inside a user namespace the layers' marks live in user.* attributes.
+    ``user``: inside a user namespace the layers' marks live in user.* attributes. ``stage`` is the way to the stage of
+    mounts.c, with room for an upper layer and an empty directory: a single layer is no overlay for the kernel.
     """
-    options = ["lowerdir=" + ":".join(_escape(path, colon=True) for path in overlay.lower)]
-    if overlay.upper:
-        options.append(f"upperdir={_escape(overlay.upper)},workdir={_escape(overlay.work)}")
+    lower = [_escape(path, colon=True) for path in overlay.lower]
+    if overlay.tmpfs_upper:
+        upper, work = f"{stage}overlay/upper", f"{stage}overlay/work"
+    else:
+        upper, work = overlay.upper, overlay.work
+    if not upper and len(lower) == 1:
+        lower.append(f"{stage}empty")
+    options = ["lowerdir=" + ":".join(lower)]
+    if upper:
+        options.append(f"upperdir={_escape(upper)},workdir={_escape(work)}")
     return ",".join(options + (["userxattr"] if user else []))
 
 
@@ -77,22 +85,6 @@ class ChildSetup:
     def with_loopback(self) -> ChildSetup:
         """Bring ``lo`` up in the new net namespace."""
         return self.add(Op("loopback"), "loopback", "soma.namespaces.net", "lo is up")
-
-    def with_proc(self, target: str, *, make: bool) -> ChildSetup:
-        """Mount a new proc."""
-        op = Op("mount-proc", a=int(make), p=target.encode())
-        return self.add(op, "proc", "soma.proc", f"proc on {target}")
-
-    def with_overlay(self, overlay: Overlay, *, user: bool) -> ChildSetup:
-        """Mount an overlay (ancestor: with_overlay(lower, upper, work, merged))."""
-        options = overlay_options(overlay, user=user)
-        op = Op("mount-overlay", p=overlay.merged.encode(), q=options.encode())
-        return self.add(op, "overlay", "soma.overlay", f"{overlay.merged}: {options}")
-
-    def with_pivot_root(self, pivot: PivotRoot) -> ChildSetup:
-        """Change the root (ancestor: with_pivot_root(new_root, put_old_name))."""
-        op = Op("pivot-root", p=pivot.new_root.encode(), q=pivot.put_old_name.encode())
-        return self.add(op, "pivot_root", "soma.pivot_root", pivot.new_root)
 
     def with_umask(self, mask: int) -> ChildSetup:
         """Set the file mode creation mask."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from arje import native
 from arje.card.card import Card
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import configure, plan
+from arje.incarnate import configure, idmap, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.outcome import Outcome, discard
@@ -26,6 +26,7 @@ from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
 from arje.incarnate.wishes import loss_of
 from arje.incarnation import Degradation, Step
+from arje.kernel import mounts
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
 from arje.kernel.cgroup import Cgroup
 from arje.kernel.facts import Facts
@@ -68,6 +69,7 @@ class Incarnator:
         self._time_early = 0  # CLONE_NEWTIME once the kernel turned out to be older than 6.2
         self._prepared: dict[int, tuple[Card, Blueprint, native.Plan]] = {}
         self._ours = Facts.of_process("self")
+        self._idmaps: dict[tuple[str, ...], int] = {}
 
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
@@ -163,6 +165,7 @@ class Incarnator:
                     clone_flags=flags,
                     early_unshare=early,
                     cgroup_fd=fd,
+                    idmap_fd=self._idmap(blueprint),
                     say_ready="rlimit.nofile" in blueprint.has,
                 )
                 if early:
@@ -222,6 +225,15 @@ class Incarnator:
             if fd >= 0:
                 os.close(fd)
         self._spawner.give_back(child)
+
+    def _idmap(self, blueprint: Blueprint) -> int:
+        """The user namespace whose maps id-mapped binds take, made once for each pair of maps; -1: none is needed."""
+        if not any(feature.startswith("idmapped.") for feature in blueprint.has):
+            return -1
+        texts = tuple(idmap.text(lines) for lines in (blueprint.uid_map, blueprint.gid_map))
+        if texts not in self._idmaps:
+            self._idmaps[texts] = mounts.user_namespace(self._spawner, *texts)
+        return self._idmaps[texts]
 
     def _without_refused(self, blueprint: Blueprint, number: int) -> Blueprint:
         """Find which namespaces the kernel refuses, one by one, and count them as lost."""

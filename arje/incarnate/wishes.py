@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from arje.card.card import Card
+from arje.card.files import ITEMISED
 from arje.card.soma import FEATURES, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Wish
@@ -54,7 +55,7 @@ def refuse_nonsense(card: Card, soma: Soma) -> None:
         for problem in family.nonsense(soma):
             refuse(*problem)
     for name in (*soma.require, *soma.prefer):
-        if name not in FEATURES and name not in ("cgroup", "rlimit"):
+        if name not in FEATURES and name not in ("cgroup", "rlimit") and name.partition(".")[0] not in ITEMISED:
             refuse("soma.require" if name in soma.require else "soma.prefer", f"no feature {name!r}", "")
     for field, value in texts(soma, "soma"):
         if "\0" in value:
@@ -91,7 +92,7 @@ def foresee(
             )
             lost[wish.feature] = loss_of(wish, no)
     for wish in wishes:
-        for needed in NEEDS.get(wish.feature, ()):
+        for needed in NEEDS.get(wish.feature) or NEEDS.get(wish.feature.partition(".")[0], ()):
             if needed in lost and wish.feature not in lost:
                 because = replace(lost[needed], feature=wish.feature, requested=wish.requested)
                 lost[wish.feature] = replace(because, detail=f"needs {needed}: {because.detail}")

@@ -16,7 +16,7 @@ from typing import Final
 
 from arje import native
 from arje.incarnation import Cause
-from arje.kernel import identity, process
+from arje.kernel import identity, mounts, process
 
 #: Namespace kinds by the names of their features (the cgroup namespace is ``cgroup-ns``; ``cgroup`` is the directory).
 KINDS: Final = {("cgroup-ns" if kind == "cgroup" else kind): flag for kind, flag in native.CLONE_NEW.items()}
@@ -62,8 +62,9 @@ class CapabilitySet:
     cgroup_base: Path | None
 
     def __getitem__(self, feature: str) -> Availability:
-        """Return what was found for a feature; one that nobody tried is available until the kernel says no."""
-        return self.features.get(feature, Availability(feature, True))
+        """Return what was found for a feature or its family; what nobody tried is available until the kernel says no."""
+        found = self.features.get(feature) or self.features.get(feature.partition(".")[0])
+        return found or Availability(feature, True)
 
     @classmethod
     def detect(cls, cgroup_base: Path | None, *, probe: Callable[[int], int] = native.probe_clone) -> CapabilitySet:
@@ -83,6 +84,7 @@ class CapabilitySet:
         else:
             controllers = frozenset((cgroup_base / "cgroup.subtree_control").read_text().split())
             found += [Availability("cgroup", True), *(_limit(name, cgroup_base, controllers) for name in CGROUP_FILES)]
+        found += _mounts({entry.feature: entry for entry in found})
         found += [_helper("newuidmap", "newuidmap"), _sub_ids()]
         return cls(_has_sys_admin(), {entry.feature: entry for entry in found}, controllers, cgroup_base)
 
@@ -100,6 +102,31 @@ def _namespace(feature: str, flag: int, probe: Callable[[int], int]) -> Availabi
         return Availability(feature, True, needs_user=True)
     cause, detail, remedy = cause_of_errno(error, feature)
     return Availability(feature, False, False, cause, error, "clone3", detail, remedy)
+
+
+def _mounts(found: dict[str, Availability]) -> list[Availability]:
+    """Try the mounts in a child that has whatever namespaces can be had; without a mount namespace there is none."""
+    user = not _has_sys_admin()
+    kinds = tuple(kind for kind in ("pid", "net", "ipc") if found[kind].available)
+    if not found["mount"].available:
+        return []
+    try:
+        refused = mounts.refusals(kinds, user=user)
+    except OSError:  # the namespaces' own entries say why
+        return []
+    entries = []
+    for feature, (error, syscall) in refused.items():
+        cause, detail, remedy = cause_of_errno(error, feature)
+        if feature == "idmapped" and error == errno.EINVAL:
+            detail, remedy = (
+                "the root's file system cannot be id-mapped",
+                "use a file system that can (ext4, xfs, btrfs)",
+            )
+        elif feature == "idmapped" and error == errno.EPERM:
+            cause, detail = Cause.NO_CAPABILITY, "the file systems belong to another user namespace than this one"
+            remedy = "run the manager as root of the machine"
+        entries.append(Availability(feature, False, False, cause, error, syscall, detail, remedy))
+    return entries
 
 
 def _without_base(name: str) -> Availability:

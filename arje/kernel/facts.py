@@ -7,7 +7,7 @@ The first is the better witness: a payload may change its umask, limits or sessi
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,8 @@ _FILES = ("status", "limits", "uid_map", "gid_map", "mountinfo", "timens_offsets
 class Mount(NamedTuple):
     """One line of mountinfo (proc_pid_mountinfo(5)): ``root`` is what of the file system is seen at ``point``.
 
-    ``device`` is the file system's number (``0:42``): a new instance has a new one.
+    ``device`` is the file system's number (``0:42``): a new instance has a new one. ``options`` are those of this mount,
+    ``super_options`` those of the file system (``size=65536k``, ``hidepid=invisible``).
     """
 
     device: str
@@ -30,6 +31,7 @@ class Mount(NamedTuple):
     options: frozenset[str]
     kind: str
     source: str
+    super_options: frozenset[str] = frozenset()
 
 
 class Facts:
@@ -80,7 +82,7 @@ class Facts:
     @cached_property
     def mounts(self) -> tuple[Mount, ...]:
         """Every mount that the process sees, in the order in which they were made."""
-        return tuple(_mount(line) for line in self.texts["mountinfo"].splitlines())
+        return _mounts(self.texts["mountinfo"])
 
     def place_of(self, path: str) -> tuple[str, str]:
         """Return (device, path inside that file system) of a path, by the mount that covers it. Raises OSError."""
@@ -90,6 +92,11 @@ class Facts:
         mount = next(m for m in reversed(covering) if m.point == mount.point)
         inside = os.path.relpath(real, mount.point)
         return mount.device, os.path.normpath(os.path.join(mount.root, inside))  # noqa: PTH118 - texts, not files
+
+    def mounts_below(self, point: str) -> tuple[Mount, ...]:
+        """Return the mounts at and below a mount point that are not covered by another at the same point."""
+        found = {m.point: m for m in self.mounts if m.point == point or m.point.startswith(f"{point.rstrip('/')}/")}
+        return tuple(found.values())
 
     def mount_at(self, point: str) -> Mount | None:
         """Return the mount that covers a mount point, the last one when several are stacked; None when none is there."""
@@ -105,9 +112,15 @@ class Facts:
         return {clock: int(seconds) + int(nanoseconds) / 1e9 for clock, seconds, nanoseconds in lines}
 
 
+@lru_cache(maxsize=8)
+def _mounts(text: str) -> tuple[Mount, ...]:
+    return tuple(_mount(line) for line in text.splitlines())
+
+
 def _mount(line: str) -> Mount:
     left, _, right = line.partition(" - ")
-    fields, (kind, source, *_) = left.split(" "), right.split(" ")
+    fields, (kind, source, *more) = left.split(" "), right.split(" ")
     plain = process.unescape
     options = frozenset(fields[5].split(","))
-    return Mount(fields[2], plain(fields[4]), plain(fields[3]), options, kind, plain(source))
+    of_all = frozenset(more[-1].split(",")) if more else frozenset()
+    return Mount(fields[2], plain(fields[4]), plain(fields[3]), options, kind, plain(source), of_all)

@@ -1,82 +1,133 @@
-"""Which files the payload sees: an own /proc, an overlay, another root. All of it inside its mount namespace."""
+"""Which files the payload sees: its root, what is mounted on it, what is put in. All of it inside its mount namespace.
+
+The parts have a file each: ``mount_plan`` (what lies where, in which order), ``mount_checks`` (nonsense), ``mounting`` (the
+child's ops) and ``mount_read`` (what mountinfo says it became).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
 
+from arje.card.files import FEATURES, ITEMISED
 from arje.card.soma import Soma
-from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.blueprint import Wish
+from arje.incarnate.families import mount_checks, mount_read
+from arje.incarnate.families.mount_plan import credentials_directory, overlay_is_root
+from arje.incarnate.families.mounting import Mounting
+from arje.incarnate.family import Applier, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
-from arje.kernel.facts import Facts
 
-NEEDS: Final = {"proc": ("pid", "mount"), "overlay": ("mount",), "pivot_root": ("mount",)}
-MUST: Final = frozenset({"overlay", "pivot_root"})
-SHOWN_BY: Final = {"proc": "mounts", "overlay": "mounts", "pivot_root": "mounts"}
+NEEDS: Final = {feature: ("mount",) for feature in FEATURES} | {
+    "proc": ("pid", "mount"),
+    "mqueue": ("ipc", "mount"),
+    "idmapped": ("user", "mount"),
+}
+#: The others only hide or forbid.
+MUST: Final = frozenset({"root", "overlay", "pivot_root", "private_tmp", "credentials", *ITEMISED})
+SHOWN_BY: Final = dict.fromkeys(FEATURES, "mounts")
 APPLY: Final[dict[str, Applier]] = {}
+READ: Final[dict[str, Reader]] = mount_read.READ
 
 
 def wishes(soma: Soma) -> Iterator[Wish]:
-    """Yield what is mounted."""
-    if soma.wants_proc:
-        yield Wish("proc", "own /proc", "soma.proc")
+    """Yield what is mounted, base first."""
+    if soma.root:
+        yield Wish("root", soma.root, "soma.root")
     if soma.overlay:
-        yield Wish("overlay", soma.overlay.merged, "soma.overlay")
+        yield Wish("overlay", "/" if overlay_is_root(soma) else soma.overlay.merged, "soma.overlay")
     if soma.pivot_root:
         yield Wish("pivot_root", soma.pivot_root.new_root, "soma.pivot_root")
+    if soma.read_only_root:
+        yield Wish("read_only_root", "/ read-only", "soma.read_only_root")
+    if soma.private_tmp:
+        yield Wish("private_tmp", "own /tmp and /var/tmp", "soma.private_tmp")
+    yield from _kernels_own(soma)
+    for index, tmpfs in enumerate(soma.tmpfs):
+        size = f" size={tmpfs.size}" if tmpfs.size else ""
+        yield Wish(f"tmpfs.{tmpfs.target}", f"mode={tmpfs.mode:04o}{size}", f"soma.tmpfs.{index}")
+    for index, bind in enumerate(soma.binds):
+        how = "ro" if bind.read_only else "rw"
+        yield Wish(f"binds.{bind.where}", f"{bind.source} {how}", f"soma.binds.{index}")
+        if bind.idmapped:
+            yield Wish(f"idmapped.{bind.where}", "the service's ids", f"soma.binds.{index}.idmapped")
+    yield from _put_in(soma)
+
+
+def _kernels_own(soma: Soma) -> Iterator[Wish]:
+    if soma.dev == "minimal":
+        yield Wish("dev", "minimal /dev", "soma.dev")
+    if soma.devpts and soma.dev != "minimal":
+        yield Wish("devpts", "own /dev/pts", "soma.devpts")
+    if soma.sysfs:
+        yield Wish("sysfs", "own /sys", "soma.sysfs")
+    if soma.wants_proc:
+        yield Wish("proc", " ".join(("own /proc", *mount_read.proc_options(soma))), "soma.proc")
+    if soma.mqueue:
+        yield Wish("mqueue", "own /dev/mqueue", "soma.mqueue")
+
+
+def _put_in(soma: Soma) -> Iterator[Wish]:
+    if soma.credentials:
+        yield Wish("credentials", " ".join(credential.name for credential in soma.credentials), "soma.credentials")
+    for index, link in enumerate(soma.symlinks):
+        yield Wish(f"symlinks.{link.path}", link.to, f"soma.symlinks.{index}")
+    for index, file in enumerate(soma.files):
+        yield Wish(f"files.{file.path}", file.source or "the card's text", f"soma.files.{index}")
+    if soma.masked_paths:
+        yield Wish("masked_paths", " ".join(soma.masked_paths), "soma.masked_paths")
+    if soma.read_only_paths:
+        yield Wish("read_only_paths", " ".join(soma.read_only_paths), "soma.read_only_paths")
 
 
 def nonsense(soma: Soma) -> Iterator[Nonsense]:
-    """Yield what would change the manager's own mounts: as pid 1 it would pivot the machine."""
-    for field, asked in (("pivot_root", soma.pivot_root), ("overlay", soma.overlay)):
-        if asked and not soma.namespaces.mount:
-            yield Nonsense(
-                f"soma.{field}", "it would change the manager's own mounts", "ask for namespaces.mount as well"
-            )
-    if soma.proc and not (soma.namespaces.pid and soma.namespaces.mount):
-        yield Nonsense("soma.proc", "a new /proc needs a pid and a mount namespace", "ask for both, or leave proc out")
+    """Yield what would change the manager's own mounts, and what contradicts itself."""
+    yield from mount_checks.check(soma, tuple(wishes(soma)))
 
 
 def place(setup: ChildSetup, scene: Scene) -> None:
     """Place the mounts, then the new root."""
-    soma, have = scene.soma, scene.have
-    if soma.overlay and "overlay" in have:
-        setup.with_overlay(soma.overlay, user="user" in have and not scene.late_user)
-    if "proc" in have:
-        root = soma.pivot_root.new_root.rstrip("/") if soma.pivot_root and "pivot_root" in have else ""
-        setup.with_proc(f"{root}/proc", make=bool(root))
-    if soma.pivot_root and "pivot_root" in have:
-        setup.with_pivot_root(soma.pivot_root)
+    Mounting(setup, scene).place()
 
 
-def _proc(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    mount, own = facts.mount_at("/proc"), ours.mount_at("/proc")
-    if mount is None or mount.kind != "proc":
-        return Answer(mount.kind if mount else "", False)
-    return Answer(f"proc {mount.device}", own is None or mount.device != own.device)
+def environment(scene: Scene) -> dict[str, str]:
+    """Return what the payload is told of its files."""
+    if "credentials" not in scene.have:
+        return {}
+    return {"CREDENTIALS_DIRECTORY": credentials_directory(scene.soma, scene.label, scene.runtime_dir)}
 
 
-def _overlay(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    assert plan.soma.overlay is not None
-    pivot, merged = plan.soma.pivot_root, plan.soma.overlay.merged
-    if pivot is not None and "pivot_root" in plan.has:
-        inside = f"{merged.rstrip('/')}/".removeprefix(f"{pivot.new_root.rstrip('/')}/").strip("/")
-        merged = f"/{inside}"
-    mount = facts.mount_at(merged)
-    return Answer(f"{mount.kind} on {merged}" if mount else "", mount is not None and mount.kind == "overlay")
+def expand(soma: Soma, text: Callable[[str], str]) -> Soma:
+    """Return the soma with every path of this family replaced by ``text`` of it; contents stay as they are."""
+    names = ("root", "overlay", "pivot_root", "tmpfs", "binds", "masked_paths", "read_only_paths", "files", "symlinks")
+    return replace(soma, **{name: _each(getattr(soma, name), text) for name in (*names, "credentials")})
 
 
-def _pivot_root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    """The root is an overlay when the card put one there, else the very directory."""
-    mount, soma = facts.mount_at("/"), plan.soma
-    assert soma.pivot_root is not None
-    if mount is None:
-        return Answer("", False)
-    granted = f"{mount.kind} {mount.root}"
-    if soma.overlay is not None and soma.overlay.merged.rstrip("/") == soma.pivot_root.new_root.rstrip("/"):
-        return Answer(granted, mount.kind == "overlay")
-    return Answer(granted, (mount.device, mount.root) == Facts.of_process("self").place_of(soma.pivot_root.new_root))
+def _each(value: Any, text: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, tuple):
+        return tuple(_each(item, text) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        paths = (part.name for part in dataclasses.fields(value) if part.name not in ("content", "name"))
+        return replace(value, **{name: _each(getattr(value, name), text) for name in paths})
+    return value
 
 
-READ: Final[dict[str, Reader]] = {"proc": _proc, "overlay": _overlay, "pivot_root": _pivot_root}
+def hint(syscall: str, errno_name: str) -> str:
+    """Return what to do about a mount that was refused; empty when the error says it all."""
+    return {
+        ("openat2 target", "ENOENT"): "make the mount point in the root, or put a tmpfs or an overlay under it",
+        ("openat2 target", "ELOOP"): "a symlink is on the way: write the path that it leads to",
+        ("openat2 target", "EXDEV"): "the path leaves the root",
+        ("open_tree source", "ENOENT"): 'the source is missing: make it, or begin the bind with "-" to do without',
+        ("open_tree root", "ENOENT"): "make the directory",
+        ("open source", "ENOENT"): "make the file",
+        ("open_tree source", "EINVAL"): "what is mounted below it is locked: make the bind recursive",
+        ("mount overlay", "ELOOP"): "one layer lies inside another",
+        ("mount overlay", "EINVAL"): "in a user namespace a lower layer may have nothing mounted below it",
+        ("mount_setattr idmap", "EINVAL"): "its file system cannot be id-mapped",
+        ("move_mount", "ENOTDIR"): "one of source and mount point is a file, the other a directory",
+    }.get((syscall, errno_name), "")

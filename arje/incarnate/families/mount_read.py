@@ -1,0 +1,224 @@
+"""What the child's mountinfo says about the files family (proc_pid_mountinfo(5)).
+
+A file system is known by its type and by a device number that the manager does not see; a bind by device and path inside
+it; read-only by the mount's own options, of every mount below it too.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from arje.card.soma import Proc, Soma
+from arje.incarnate.blueprint import Blueprint, Wish
+from arje.incarnate.families.mount_plan import (
+    new_root,
+    overlay_is_root,
+    overlay_target,
+    root_tmpfs,
+    spots,
+)
+from arje.incarnate.family import Answer, Reader
+from arje.kernel.facts import Facts, Mount
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def proc_options(soma: Soma) -> tuple[str, ...]:
+    """Return what mountinfo shows of the options of a /proc that was asked for."""
+    if not isinstance(soma.proc, Proc):
+        return ()
+    hidepid = soma.proc.hidepid
+    return (f"hidepid={hidepid}",) * (hidepid != "off") + (f"subset={soma.proc.subset}",) * bool(soma.proc.subset)
+
+
+def _now() -> Facts:
+    """The manager's mounts as they are now; those of its start may be long past."""
+    return Facts({"mountinfo": Path("/proc/self/mountinfo").read_text(errors="surrogateescape")})
+
+
+def _text(mount: Mount, *options: str) -> str:
+    return " ".join((mount.kind, mount.device, *sorted(options)))
+
+
+def _new(facts: Facts, ours: Facts, point: str, kind: str, *options: str) -> Answer:
+    """Whether a file system of a kind is there that the manager does not see, with these options of mount or super."""
+    mount = facts.mount_at(point)
+    if mount is None or mount.kind != kind:
+        return Answer(mount.kind if mount else "", False)
+    all_of_it = mount.options | mount.super_options
+    own = mount.device not in {other.device for other in ours.mounts}
+    return Answer(_text(mount, *all_of_it.intersection(options)), own and all_of_it.issuperset(options))
+
+
+def _proc(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    return _new(facts, ours, "/proc", "proc", *proc_options(plan.soma))
+
+
+def _sysfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """Of a net namespace that it shares with the manager it is the manager's own file system, mounted again."""
+    mount = facts.mount_at("/sys")
+    ok = mount is not None and mount.kind == "sysfs" and "ro" in mount.options
+    own = "net" not in plan.has or (mount is not None and mount.device not in {other.device for other in ours.mounts})
+    return Answer(_text(mount, "ro") if mount else "", ok and own)
+
+
+def _devpts(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    return _new(facts, ours, "/dev/pts", "devpts")
+
+
+def _mqueue(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    return _new(facts, ours, "/dev/mqueue", "mqueue")
+
+
+def _dev(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    parts = {"/dev": "tmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs"}
+    answers = [_new(facts, ours, point, kind) for point, kind in parts.items()]
+    return Answer(answers[0].granted, all(answer.ok for answer in answers))
+
+
+def _private_tmp(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """/var/tmp may be missing in a root of its own; where it is, it is another one than the manager's."""
+    one = _new(facts, ours, "/tmp", "tmpfs")
+    other = _new(facts, ours, "/var/tmp", "tmpfs")
+    return Answer(f"{one.granted}, {other.granted or 'no /var/tmp'}", one.ok and (other.ok or not other.granted))
+
+
+def _tmpfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    asked = next(tmpfs for tmpfs in plan.soma.tmpfs if f"tmpfs.{tmpfs.target}" == wish.feature)
+    flags = {"noexec": asked.noexec, "nosuid": asked.nosuid, "nodev": asked.nodev}
+    wanted = [name for name, on in flags.items() if on]
+    if asked.size:
+        wanted.append(f"size={-(-asked.size // _PAGE) * _PAGE // 1024}k")
+    if asked.mode != 0o1777:  # the default, which is not shown
+        wanted.append(f"mode={asked.mode:o}")
+    return _new(facts, ours, asked.target, "tmpfs", *wanted)
+
+
+def _overlay(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    target = "/" if overlay_is_root(plan.soma) else overlay_target(plan.soma)
+    answer = _new(facts, ours, target, "overlay")
+    return Answer(f"{answer.granted} on {target}", answer.ok)
+
+
+def _root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """The root is an overlay when the card put one there, else the very directory."""
+    mount = facts.mount_at("/")
+    if mount is None:
+        return Answer("", False)
+    granted = f"{mount.kind} {mount.root}"
+    if overlay_is_root(plan.soma) and "overlay" in plan.has:
+        return Answer(granted, mount.kind == "overlay")
+    return Answer(granted, (mount.device, mount.root) == _now().place_of(new_root(plan.soma)))
+
+
+def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    bind = next(bind for bind in plan.soma.binds if f"binds.{bind.where}" == wish.feature)
+    mount = facts.mount_at(bind.where)
+    if mount is None:
+        gone = bind.optional and not os.path.lexists(bind.source)
+        return Answer("its source is missing" if gone else "", gone)
+    same = (mount.device, mount.root) == _now().place_of(bind.source)
+    writable = _writable(facts, plan, bind.where) if bind.read_only else ()
+    how = "ro" if bind.read_only and not writable else "rw"
+    return Answer(
+        f"{mount.kind} {mount.device} {mount.root} {how} {' '.join(writable)}".rstrip(), same and not writable
+    )
+
+
+def _writable(facts: Facts, plan: Blueprint, point: str) -> tuple[str, ...]:
+    """The mounts at and below a point that can be written to, but for those that the card itself put there."""
+    below = {spot.target for spot in spots(plan.soma) if spot.target != point}
+    below |= set(_credentials_of(plan))
+    inside = (m for m in facts.mounts_below(point) if m.point not in below)
+    rest = (m for m in inside if not any(m.point.startswith(f"{other}/") for other in below if other != "/"))
+    return tuple(m.point for m in rest if "ro" not in m.options and m.super_options.isdisjoint({"ro"}))
+
+
+def _idmapped(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    bind = next(bind for bind in plan.soma.binds if f"idmapped.{bind.where}" == wish.feature)
+    mount = facts.mount_at(bind.where)
+    if mount is None and bind.optional:
+        return Answer("its source is missing", True)
+    ok = mount is not None and "idmapped" in mount.options
+    return Answer("idmapped" if ok else "", ok)
+
+
+def _read_only_root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    mount = facts.mount_at("/")
+    if mount is None:
+        return Answer("", False)
+    own = overlay_is_root(plan.soma) or root_tmpfs(plan.soma) is not None
+    writable = ("/",) * ("ro" not in mount.options) if own else _writable(facts, plan, "/")
+    return Answer(f"writable: {' '.join(writable)}" if writable else f"{mount.kind} ro", not writable)
+
+
+def _read_only_paths(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    paths = [path.removeprefix("-") for path in plan.soma.read_only_paths]
+    writable = [point for path in paths for point in _all_writable(facts, path)]
+    missing = [path for path in plan.soma.read_only_paths if not path.startswith("-") and not facts.mount_at(path)]
+    bad = " ".join((*writable, *missing))
+    return Answer(f"writable: {bad}" if bad else "ro", not bad)
+
+
+def _all_writable(facts: Facts, point: str) -> tuple[str, ...]:
+    return tuple(m.point for m in facts.mounts_below(point) if "ro" not in m.options)
+
+
+def _masked_paths(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """A path that is not there needs no mask, and shows none: its own step found out."""
+    found = [(path, facts.mount_at(path)) for path in plan.soma.masked_paths]
+    masks = [(path, mount) for path, mount in found if mount is not None]
+    open_ = [path for path, mount in masks if "ro" not in mount.options or not _is_mask(mount)]
+    if open_:
+        return Answer(f"open: {' '.join(open_)}", False)
+    return Answer(f"{len(masks)} masked, {len(found) - len(masks)} absent", True)
+
+
+def _is_mask(mount: Mount) -> bool:
+    return mount.root == "/null" or mount.root.endswith("/dev/null") or mount.kind == "tmpfs"
+
+
+def _file(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """A file that is bound shows in mountinfo; one that was written onto the service's own tmpfs lies there."""
+    path = wish.feature.partition(".")[2]
+    mount = facts.mount_at(path)
+    if mount is not None:
+        return Answer(_text(mount, "ro"), mount.kind == "tmpfs" and "ro" in mount.options)
+    under = max((m for m in facts.mounts if path.startswith(f"{m.point.rstrip('/')}/")), key=lambda m: len(m.point))
+    return Answer(f"on {under.kind} {under.point}", under.kind == "tmpfs")
+
+
+def _credentials_of(plan: Blueprint) -> tuple[str, ...]:
+    name = b"CREDENTIALS_DIRECTORY="
+    if not plan.soma.credentials:
+        return ()
+    told = reversed([word for word in plan.program.envp if word.startswith(name)])
+    return tuple(os.fsdecode(word.removeprefix(name)) for word in told)[:1]
+
+
+def _credentials(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    (path,) = _credentials_of(plan)
+    return _new(facts, ours, path, "tmpfs", "ro", "nosuid", "nodev", "noexec", "mode=500")
+
+
+READ: Final[dict[str, Reader]] = {
+    "root": _root,
+    "pivot_root": _root,
+    "read_only_root": _read_only_root,
+    "overlay": _overlay,
+    "private_tmp": _private_tmp,
+    "dev": _dev,
+    "devpts": _devpts,
+    "sysfs": _sysfs,
+    "proc": _proc,
+    "mqueue": _mqueue,
+    "tmpfs": _tmpfs,
+    "binds": _bind,
+    "idmapped": _idmapped,
+    "files": _file,
+    "credentials": _credentials,
+    "masked_paths": _masked_paths,
+    "read_only_paths": _read_only_paths,
+}
