@@ -42,6 +42,7 @@ class Scene:
     late_user: bool
     cgroup_late: bool
     maps: tuple[tuple[IdMap, ...], tuple[IdMap, ...]] = ((), ())
+    wishes: tuple[Wish, ...] = ()
     label: str = ""
     runtime_dir: str = ""
 

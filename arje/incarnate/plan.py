@@ -72,6 +72,7 @@ def make(
         late_user=late_user,
         cgroup_late=cgroup_late,
         maps=(uid_map, gid_map),
+        wishes=wishes,
         label=card.label,
         runtime_dir=(variables or {}).get("RUNTIME_DIR", ""),
     )

@@ -59,7 +59,7 @@ def _ops(*, user: bool) -> list[Op]:
     layers = "lowerdir=../empty,upperdir=../overlay/upper,workdir=../overlay/work" + (",userxattr" if user else "")
     make = MOUNT["make"]
     on_base = [
-        Op("mount-overlay", p=b"../overlay/upper\0../overlay/work\0", q=layers.encode(), r=b"over", a=make),
+        Op("mount-overlay", p=b"mode\x000755\0", q=layers.encode(), r=b"over", a=make),
         Op("mount-proc", p=b"proc", r=b"proc", a=make, b=_QUIET),
         Op("mount-sysfs", p=b"sysfs", r=b"sys", a=make, b=_QUIET),
         Op("mount-devpts", p=b"devpts", r=b"pts", a=make),

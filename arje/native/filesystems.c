@@ -42,32 +42,50 @@ long arje_do_mount_filesystem(const struct arje_op *op, const char **syscall) {
         raw1(__NR_close, at);
     }
     long tree = arje_filesystem(op->p, op->q, op->b, syscall);
-    return tree < 0 ? tree : arje_attach(tree, op, syscall);
+    long error = tree < 0 ? tree : arje_attach(tree, op, syscall);
+    return error < 0 && (op->a & ARJE_MOUNT_BASE) ? arje_take_back(error) : error;
+}
+
+/* A tmpfs beside the root, for what is written. */
+static long upper_layer(const char *options, int base, const char **syscall) {
+    long tree = arje_filesystem("tmpfs", options, MOUNT_ATTR_NODEV, syscall);
+    if (tree < 0)
+        return tree;
+    *syscall = "move_mount upper";
+    const char *place = base ? "overlay" : "../overlay";
+    long error = raw5(__NR_move_mount, tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+    if (error == 0) {
+        *syscall = "mkdir upper";
+        error = raw3(__NR_mkdirat, tree, "upper", 0755);
+        error = error < 0 ? error : raw3(__NR_mkdirat, tree, "work", 0755);
+    }
+    raw1(__NR_close, tree);
+    return error;
 }
 
 /*
  * mount(2) and not fsconfig(2), whose strings end at 256 bytes and, before Linux 6.7, at a comma. It is mounted beside the
  * root, where no symlink is on the way, and moved from there.
  */
-long arje_do_mount_overlay(const struct arje_op *op, const char **syscall) {
-    for (const char *directory = op->p; directory != 0 && *directory != '\0'; directory += raw_length(directory) + 1) {
-        *syscall = "mkdir";
-        long error = raw3(__NR_mkdirat, AT_FDCWD, directory, 0755);
-        if (error < 0 && error != -EEXIST)
-            return error;
-    }
-    const char *beside = op->a & ARJE_MOUNT_BASE ? "merged" : "../merged";
+static long overlay(const struct arje_op *op, const char **syscall) {
+    int base = (op->a & ARJE_MOUNT_BASE) != 0;
+    long error = op->p != 0 ? upper_layer(op->p, base, syscall) : 0;
+    if (error < 0)
+        return error;
+    const char *beside = base ? "merged" : "../merged";
     TRY("mount overlay", raw5(__NR_mount, "overlay", beside, "overlay", 0, op->q));
     struct statfs space;
     TRY("statfs", raw2(__NR_statfs, beside, &space));
     if (op->b && (uint64_t)space.f_blocks * (uint64_t)space.f_bsize != op->b)
         return -EIO; /* the upper layer is out of sight: this is where its size can be read back */
-    *syscall = "open_tree";
+    *syscall = "open_tree overlay";
     long tree = raw3(__NR_open_tree, AT_FDCWD, beside, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    if (tree < 0)
-        return tree;
-    TRY("umount2", raw2(__NR_umount2, beside, 2 /* MNT_DETACH */));
-    return arje_attach(tree, op, syscall);
+    return tree < 0 ? tree : arje_attach(tree, op, syscall);
+}
+
+long arje_do_mount_overlay(const struct arje_op *op, const char **syscall) {
+    long error = overlay(op, syscall);
+    return error < 0 && (op->a & ARJE_MOUNT_BASE) ? arje_take_back(error) : error;
 }
 
 /* By mknod when we may, else the outer /dev's own node. */

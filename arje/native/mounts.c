@@ -46,20 +46,59 @@ static long enter_stage(const char **syscall) {
         return stage;
     *syscall = "move_mount stage";
     long error = raw5(__NR_move_mount, stage, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
-    if (error == 0)
+    if (error == 0) {
+        *syscall = "fchdir stage";
         error = raw1(__NR_fchdir, stage);
+        if (error < 0)
+            raw2(__NR_umount2, ".", DETACH); /* "." is the topmost of what is stacked there */
+    }
     raw1(__NR_close, stage);
     return error;
 }
 
 static long furnish_stage(const char **syscall) {
+    static const char names[] = "old\0" "root\0" "merged\0" "overlay\0" "empty\0";
     long error = enter_stage(syscall);
     if (error < 0)
         return error;
-    for (const char *name = "old\0" "root\0" "merged\0" "overlay\0" "empty\0"; *name != '\0'; name += raw_length(name) + 1)
-        TRY("mkdir stage", raw3(__NR_mkdirat, AT_FDCWD, name, 0755));
-    *syscall = "pivot_root stage";
-    return raw2(__NR_pivot_root, ".", "old");
+    *syscall = "mkdir stage";
+    for (const char *name = names; *name != '\0' && error == 0; name += raw_length(name) + 1)
+        error = raw3(__NR_mkdirat, AT_FDCWD, name, 0755);
+    if (error == 0) {
+        *syscall = "pivot_root stage";
+        error = raw2(__NR_pivot_root, ".", "old");
+    }
+    if (error < 0) {
+        raw2(__NR_umount2, ".", DETACH);
+        raw1(__NR_chdir, "/");
+    }
+    return error;
+}
+
+/* From the stage into "root", or back into "old": the stage is stacked on it, where "." is the topmost, and detached. */
+static long leave_stage(const char *directory, const char **syscall) {
+    TRY("chdir stage", raw1(__NR_chdir, "..")); /* from the stage itself this leads nowhere else */
+    TRY("chroot stage", raw1(__NR_chroot, "."));
+    TRY("chdir new root", raw1(__NR_chdir, directory));
+    TRY("pivot_root", raw2(__NR_pivot_root, ".", "."));
+    /* From here on the old root is hidden: whatever fails is the end, though the feature be optional. */
+    *syscall = "umount2 stage";
+    long error = raw2(__NR_umount2, ".", DETACH);
+    if (error >= 0) {
+        *syscall = "chdir /";
+        error = raw1(__NR_chdir, "/");
+    }
+    if (error >= 0) {
+        *syscall = "unshare fs"; /* from the reaper, whose root is now ours */
+        error = raw1(__NR_unshare, CLONE_FS);
+    }
+    return error < 0 ? ARJE_BEYOND(error) : 0;
+}
+
+/* A service that lives without its new root is where it would have been without a stage; or it does not live. */
+long arje_take_back(long error) {
+    const char *unheard;
+    return leave_stage("old", &unheard) < 0 ? ARJE_BEYOND(error) : error;
 }
 
 long arje_do_stage(const struct arje_op *op, const char **syscall) {
@@ -67,44 +106,43 @@ long arje_do_stage(const struct arje_op *op, const char **syscall) {
     raw1(__NR_umask, 022);
     long answer = furnish_stage(syscall);
     if (answer == -EINVAL) {
-        TRY("umount2 stage", raw2(__NR_umount2, ".", DETACH));
         answer = make_root_a_mount(syscall);
         if (answer == 0)
             answer = furnish_stage(syscall);
     }
     if (answer < 0)
         return answer;
-    TRY("chroot old root", raw1(__NR_chroot, "old"));
-    return 0;
+    *syscall = "chroot old root";
+    answer = raw1(__NR_chroot, "old");
+    return answer < 0 ? arje_take_back(answer) : 0;
 }
 
 long arje_do_root(const struct arje_op *op, const char **syscall) {
     *syscall = "open_tree root";
     long tree = raw3(__NR_open_tree, AT_FDCWD, op->p, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-    return tree < 0 ? tree : arje_attach(tree, op, syscall);
+    long error = tree < 0 ? tree : arje_attach(tree, op, syscall);
+    return error < 0 ? arje_take_back(error) : 0;
 }
 
-/*
- * pivot_root(2) from the stage. Both directories are ".": the stage is stacked on the new root, where "." is the topmost,
- * and detached. An old root that is kept is moved into the new one before.
- */
+static long keep_old_root(const char *name, const char **syscall) {
+    raw3(__NR_mkdirat, AT_FDCWD, name, 0700); /* whether it is there now is for openat2 to say */
+    *syscall = "openat2 target";
+    long at = arje_place(name, 0, 0);
+    if (at < 0)
+        return at;
+    *syscall = "move_mount old root";
+    long error = raw5(__NR_move_mount, AT_FDCWD, "../old", at, "", MOVE_MOUNT_T_EMPTY_PATH);
+    raw1(__NR_close, at);
+    return error;
+}
+
 long arje_do_pivot_root(const struct arje_op *op, const char **syscall) {
     const char *kept = op->q;
-    if (kept != 0 && kept[0] != '\0') {
-        raw3(__NR_mkdirat, AT_FDCWD, kept, 0700); /* whether it is there now is for move_mount to say */
-        *syscall = "openat2 target";
-        long at = arje_place(kept, 0, 0);
-        if (at < 0)
-            return at;
-        TRY("move_mount old root", raw5(__NR_move_mount, AT_FDCWD, "../old", at, "", MOVE_MOUNT_T_EMPTY_PATH));
-        raw1(__NR_close, at);
+    long error = kept != 0 && kept[0] != '\0' ? keep_old_root(kept, syscall) : 0;
+    if (error == 0) {
+        error = leave_stage("root", syscall);
+        if (error < 0 && kept != 0 && kept[0] != '\0' && error >= -4095)
+            return ARJE_BEYOND(error); /* the old root is where the new one would have had it */
     }
-    TRY("chdir stage", raw1(__NR_chdir, ".."));
-    TRY("chroot stage", raw1(__NR_chroot, "."));
-    TRY("chdir root", raw1(__NR_chdir, "root"));
-    TRY("pivot_root", raw2(__NR_pivot_root, ".", "."));
-    TRY("umount2 stage", raw2(__NR_umount2, ".", DETACH));
-    TRY("chdir /", raw1(__NR_chdir, "/"));
-    TRY("unshare fs", raw1(__NR_unshare, CLONE_FS)); /* from the reaper, whose root is now ours */
-    return 0;
+    return error < 0 && error >= -4095 ? arje_take_back(error) : error;
 }

@@ -24,6 +24,9 @@ long arje_type(long fd);
 struct arje_op;
 long arje_attach(long tree, const struct arje_op *op, const char **syscall);
 
+/* What a failed new root returns: the error, when everything is as it was before the stage (mounts.c). */
+long arje_take_back(long error);
+
 /* A detached mount of a new file system. options: name, NUL, value, NUL, and so on; b: MOUNT_ATTR_... */
 long arje_filesystem(const char *type, const char *options, uint64_t attributes, const char **syscall);
 

@@ -13,7 +13,7 @@ from arje.incarnate.families.mount_plan import is_own, new_root, overlay_is_root
 from arje.incarnate.family import Nonsense
 
 _HIDEPID: Final = ("off", "noaccess", "invisible", "ptraceable")
-_MOST: Final = 60  # the slots of abi.h
+_MOST: Final = 60  # the slots of abi.h, but for those of the new root itself
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
 

@@ -119,9 +119,16 @@ def is_own(soma: Soma, path: str) -> bool:
     return spot is not None and spot.own
 
 
-def staged(soma: Soma, have: frozenset[str]) -> bool:
+def root_features(have: frozenset[str]) -> tuple[str, ...]:
+    """Return the features for which a new root is put together beside the old one, those that are the root first."""
+    found = [feature for feature in have if feature == "tmpfs./" or family_of(feature) in STAGED]
+    first = ("root", "pivot_root", "overlay", "tmpfs./")
+    return tuple(sorted(found, key=lambda feature: (feature not in first, feature)))
+
+
+def staged(have: frozenset[str]) -> bool:
     """Return whether a new root is put together beside the old one."""
-    return "tmpfs./" in have or any(family_of(feature) in STAGED for feature in have)
+    return bool(root_features(have))
 
 
 def credentials_directory(soma: Soma, label: str, runtime_dir: str) -> str:

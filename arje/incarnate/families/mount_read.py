@@ -99,7 +99,7 @@ def _tmpfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
 def _overlay(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     target = "/" if overlay_is_root(plan.soma) else overlay_target(plan.soma)
     answer = _new(facts, ours, target, "overlay")
-    return Answer(f"{answer.granted} on {target}", answer.ok)
+    return Answer(f"{answer.granted.partition(' ')[0]} on {target}", answer.ok)
 
 
 def _root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,10 +11,9 @@ from arje.incarnate.families.mount_plan import (
     Spot,
     cover,
     credentials_directory,
-    has_new_root,
     new_root,
     overlay_is_root,
-    overlay_target,
+    root_features,
     root_tmpfs,
     spots,
     staged,
@@ -28,6 +28,9 @@ RDONLY: Final = 1
 NOSUID: Final = 2
 NODEV: Final = 4
 NOEXEC: Final = 8
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_STAGE: Final = 1  # slots of abi.h
+_BASE: Final = 2
 _NOBODY: Final = (1 << 64) - 1  # uid and gid -1 of chown(2): as they are
 _SECRETS: Final = 1 << 20  # bytes of all credentials together
 
@@ -52,12 +55,13 @@ class Mounting:
     placed: list[Spot] = field(default_factory=list)
     slots: dict[str, int] = field(default_factory=dict)
     beside: int = 0
+    staged: bool = False
 
     def place(self) -> None:
         """Place everything that is still had, in the one order that works."""
         soma, have = self.scene.soma, self.scene.have
-        beside = staged(soma, have)
-        if beside:
+        self.staged = staged(have)
+        if self.staged:
             self._base()
         for spot in spots(soma, have):
             if spot.target != "/":
@@ -66,83 +70,90 @@ class Mounting:
             self._credentials()
         self._put_in()
         self._forbid()
-        if beside:
+        if self.staged:
             self._pivot()
 
     def _add(self, op: Op, feature: str, card_field: str, text: str, target: str = "") -> None:
-        """Add an op; one that makes its mount point stands on the mount that it makes it on."""
+        """Add an op to the root in the making: without that it means nothing. Its mount point may be made where it is own.
+
+        An op that makes its mount point stands on the mount that it makes it on.
+        """
+        needs = op.needs or (_BASE if self.staged else 0)
         under = cover(self.placed, target) if target else None
-        own = under.own if under else self._base_is_own()
-        if target and own:
-            op = op._replace(a=op.a | MOUNT["make"], needs=self.slots.get(under.target, 0) if under else 0)
-        self.setup.add(op, feature, card_field, text)
+        if under is not None and under.own:
+            op, needs = op._replace(a=op.a | MOUNT["make"]), self.slots[under.target]
+        self.setup.add(op._replace(needs=needs), feature, card_field, text)
 
-    def _base_is_own(self) -> bool:
-        return any(spot.target == "/" and spot.own for spot in self.placed)
-
-    def _slot(self, op: Op, spot: Spot) -> Op:
-        """Give an own mount a number by which others can stand on it (mount_checks.py: there are enough)."""
+    def _mount(self, op: Op, spot: Spot, text: str) -> None:
+        """Add the op of a mount; others may stand on it then (mount_checks.py: there are enough numbers for all)."""
+        if spot.own:
+            op = op._replace(slot=_BASE + 1 + len(self.slots))
+        self._add(op, spot.feature, spot.field, text, spot.target)
         self.placed.append(spot)
         if spot.own:
-            self.slots[spot.target] = len(self.slots) + 1
-            return op._replace(slot=self.slots[spot.target])
-        return op
+            self.slots[spot.target] = op.slot
 
     # -- the base ------------------------------------------------------------------------------------------------------
 
     def _base(self) -> None:
-        """The new root: an overlay, a tmpfs, a directory, or a copy of the manager's own. A root is never optional."""
-        soma, have, add = self.scene.soma, self.scene.have, self.setup.add
-        add(Op("stage"), "", "soma", "a new root is put together")
-        base = MOUNT["base"]
-        if soma.overlay and "overlay" in have and soma.overlay.tmpfs_upper:
-            op = Op("mount-tmpfs", p=b"tmpfs", q=self._tmpfs_options(soma.overlay.tmpfs_upper, 0o755), r=b"overlay")
-            add(op, "", "soma.overlay.tmpfs_upper", f"upper layer of {soma.overlay.tmpfs_upper} bytes")
+        """The new root: an overlay, a tmpfs, a directory, or a copy of the manager's own."""
+        soma, have = self.scene.soma, self.scene.have
+        self._of_root(Op("stage", slot=_STAGE), "", "a new root is put together")
         if "overlay" in have and overlay_is_root(soma):
-            self._overlay(b"root", base)
-            self.placed.append(next(spots(soma, frozenset({"overlay"}))))
+            self._of_base(*self._overlay(b"root", MOUNT["base"]), next(spots(soma, frozenset({"overlay"}))))
         elif (index := root_tmpfs(soma)) is not None and "tmpfs./" in have:
-            self._tmpfs(soma.tmpfs[index], f"soma.tmpfs.{index}", b"root", base, "")
-            self.placed.append(Spot("/", "tmpfs./", f"soma.tmpfs.{index}", True))
+            spot = Spot("/", "tmpfs./", f"soma.tmpfs.{index}", True)
+            self._of_base(*self._tmpfs(soma.tmpfs[index], b"root", MOUNT["base"]), spot)
         else:
             named = "root" if "root" in have else "pivot_root" if "pivot_root" in have else ""
             path = new_root(soma) if named else "/"
-            op = Op("root", p=path.encode(), a=base | MOUNT["recursive"], r=b"root")
-            add(op, "", f"soma.{named}" if named else "soma", path)
+            op = Op("root", p=path.encode(), a=MOUNT["base"] | MOUNT["recursive"], r=b"root")
+            self._of_base(op, path, Spot("/", named, f"soma.{named}" if named else "soma", False))
             if "read_only_root" in have:
                 self._read_only_root(MOUNT["recursive"])
 
+    def _of_base(self, op: Op, text: str, spot: Spot) -> None:
+        self._of_root(op._replace(needs=_STAGE, slot=_BASE), spot.feature, text, spot.field)
+        self.placed.append(spot)
+        self.slots["/"] = _BASE
+
+    def _of_root(self, op: Op, feature: str, text: str, card_field: str = "") -> None:
+        """Add an op of the new root itself, which is optional when all that it is made for is."""
+        wanted = root_features(self.scene.have)
+        required = [name for name in wanted if name in self.setup.required]
+        name = (required or wanted)[0] if not feature or required else feature
+        wish = next(wish for wish in self.scene.wishes if wish.feature == name)
+        self.setup.add(op, name, card_field or wish.field, text)
+
     def _read_only_root(self, recursive: int) -> None:
         op = Op("read-only", a=MOUNT["in-place"] | recursive, r=b".")
-        self.setup.add(op, "read_only_root", "soma.read_only_root", "/ is read-only")
+        self._add(op, "read_only_root", "soma.read_only_root", "/ is read-only")
 
-    def _overlay(self, where: bytes, flags: int, spot: Spot | None = None) -> None:
+    def _overlay(self, where: bytes, flags: int) -> tuple[Op, str]:
         soma = self.scene.soma
         assert soma.overlay is not None
         overlay, up = soma.overlay, "" if flags & MOUNT["base"] else "../"
         user = ("user" in self.scene.have and not self.scene.late_user) or mounts.in_user_namespace()
         options = overlay_options(overlay, user=user, stage=up)
-        made = f"{up}overlay/upper\0{up}overlay/work\0".encode() if overlay.tmpfs_upper else None
-        size = -(-overlay.tmpfs_upper // 4096) * 4096
-        op = Op("mount-overlay", p=made, q=options.encode(), r=where, a=flags, b=size)
-        if spot is None:
-            self.setup.add(op, "", "soma.overlay", f"/: {options}")
-        else:
-            self._make_first(op, spot, f"{spot.target}: {options}")
+        upper = self._tmpfs_options(overlay.tmpfs_upper, 0o755) if overlay.tmpfs_upper else None
+        op = Op("mount-overlay", p=upper, q=options.encode(), r=where, a=flags, b=pages(overlay.tmpfs_upper))
+        return op, options
 
     # -- file systems --------------------------------------------------------------------------------------------------
 
     def _spot(self, spot: Spot) -> None:
         soma, kind = self.scene.soma, spot.feature.partition(".")[0]
         if kind == "overlay":
-            self._overlay(rel(overlay_target(soma)), 0, spot)
+            op, text = self._overlay(rel(spot.target), 0)
+            self._mount(op, spot, f"{spot.target}: {text}")
         elif kind == "private_tmp":
             missing = MOUNT["missing"] if spot.target == "/var/tmp" else 0
-            tmp = Tmpfs(target=spot.target, mode=0o1777)
-            self._tmpfs(tmp, spot.field, rel(spot.target), missing, spot.feature, spot)
+            op, text = self._tmpfs(Tmpfs(target=spot.target, mode=0o1777), rel(spot.target), missing)
+            self._mount(op, spot, text)
         elif kind == "tmpfs":
             index = int(spot.field.rpartition(".")[2])
-            self._tmpfs(soma.tmpfs[index], spot.field, rel(spot.target), 0, spot.feature, spot)
+            op, text = self._tmpfs(soma.tmpfs[index], rel(spot.target), 0)
+            self._mount(op, spot, text)
         elif kind == "binds":
             index = int(spot.field.rpartition(".")[2])
             self._bind(soma.binds[index], spot)
@@ -162,14 +173,7 @@ class Mounting:
             "dev": (Op("mount-dev", q=pts), "null zero full random urandom tty pts shm"),
         }[spot.feature]
         text = f"{text} on {spot.target}"
-        self._make_first(op._replace(r=where), spot, text)
-
-    def _make_first(self, op: Op, spot: Spot, text: str) -> None:
-        """Find out what the mount point lies on before the mount itself counts as placed."""
-        under = cover(self.placed, spot.target)
-        if under.own if under else self._base_is_own():
-            op = op._replace(a=op.a | MOUNT["make"], needs=self.slots.get(under.target, 0) if under else 0)
-        self.setup.add(self._slot(op, spot), spot.feature, spot.field, text)
+        self._mount(op._replace(r=where), spot, text)
 
     def _tmpfs_options(self, size: int, mode: int) -> bytes:
         """A tmpfs belongs to the service's user, by the ids that the file system sees."""
@@ -177,28 +181,22 @@ class Mounting:
         uid, gid = (None, None) if ids is None else map(str, ids)
         return words(mode=f"{mode:04o}", size=str(size) if size else None, uid=uid, gid=gid)
 
-    def _tmpfs(
-        self, tmpfs: Tmpfs, card_field: str, where: bytes, flags: int, feature: str, spot: Spot | None = None
-    ) -> None:
+    def _tmpfs(self, tmpfs: Tmpfs, where: bytes, flags: int) -> tuple[Op, str]:
         attributes = NOSUID * tmpfs.nosuid | NODEV * tmpfs.nodev | NOEXEC * tmpfs.noexec
         op = Op(
             "mount-tmpfs", p=b"tmpfs", q=self._tmpfs_options(tmpfs.size, tmpfs.mode), r=where, a=flags, b=attributes
         )
-        text = f"tmpfs on {tmpfs.target}" + (f" of {tmpfs.size} bytes" if tmpfs.size else "")
-        if spot is None:
-            self.setup.add(op, feature, card_field, text)
-        else:
-            self._make_first(op, spot, text)
+        return op, f"tmpfs on {tmpfs.target}" + (f" of {tmpfs.size} bytes" if tmpfs.size else "")
 
     def _bind(self, bind: Bind, spot: Spot) -> None:
         flags = MOUNT["recursive"] * bind.recursive | MOUNT["missing"] * bind.optional
         op = Op("bind", p=bind.source.encode(), r=rel(spot.target), a=flags, b=RDONLY * bind.read_only)
         text = f"{bind.source} on {spot.target}" + (" read-only" if bind.read_only else "")
-        self._make_first(op, spot, text)
+        self._mount(op, spot, text)
         feature = f"idmapped.{bind.where}"
         if feature in self.scene.have:
             op = Op("idmap", r=rel(spot.target), a=MOUNT["missing"] * bind.optional)
-            self.setup.add(op, feature, f"{spot.field}.idmapped", f"owners of {bind.source} are the service's ids")
+            self._add(op, feature, f"{spot.field}.idmapped", f"owners of {bind.source} are the service's ids")
 
     # -- what is put in ------------------------------------------------------------------------------------------------
 
@@ -208,15 +206,15 @@ class Mounting:
         quiet = NOSUID | NODEV | NOEXEC
         spot = Spot(path, "credentials", "soma.credentials", True)
         op = Op("mount-tmpfs", p=b"tmpfs", q=self._tmpfs_options(_SECRETS, 0o500), r=rel(path), b=quiet)
-        self._make_first(op, spot, f"tmpfs on {path}")
+        self._mount(op, spot, f"tmpfs on {path}")
         owner = _NOBODY if ids is None else ids[0] << 32 | ids[1]
         for credential in soma.credentials:
             copy = MOUNT["copy"] if credential.source else 0
             op = Op("file", p=(credential.source or credential.content).encode(), a=copy | 0o400 << 16, b=owner)
-            op = op._replace(r=rel(f"{path}/{credential.name}"), needs=self.slots.get(path, 0))
-            self.setup.add(op, "credentials", f"soma.credentials.{credential.name}", f"{credential.name} in {path}")
-        op = Op("read-only", r=rel(path), a=MOUNT["in-place"], needs=self.slots.get(path, 0))
-        self.setup.add(op, "credentials", "soma.credentials", f"{path} is read-only")
+            op = op._replace(r=rel(f"{path}/{credential.name}"), needs=self.slots[path])
+            self._add(op, "credentials", f"soma.credentials.{credential.name}", f"{credential.name} in {path}")
+        op = Op("read-only", r=rel(path), a=MOUNT["in-place"], needs=self.slots[path])
+        self._add(op, "credentials", "soma.credentials", f"{path} is read-only")
 
     def _put_in(self) -> None:
         soma, have = self.scene.soma, self.scene.have
@@ -248,22 +246,30 @@ class Mounting:
     def _forbid(self) -> None:
         soma, have = self.scene.soma, self.scene.have
         for path in soma.masked_paths if "masked_paths" in have else ():
-            self.setup.add(Op("mask", r=rel(path)), "masked_paths", "soma.masked_paths", f"{path} is hidden")
+            self._add(Op("mask", r=rel(path)), "masked_paths", "soma.masked_paths", f"{path} is hidden")
         for path in soma.read_only_paths if "read_only_paths" in have else ():
             plain = path.removeprefix("-")
             op = Op("read-only", r=rel(plain), a=MOUNT["missing"] * path.startswith("-"))
-            self.setup.add(op, "read_only_paths", "soma.read_only_paths", f"{plain} is read-only")
-        own_base = any(spot.target == "/" for spot in self.placed)
-        if own_base and "read_only_root" in have:
+            self._add(op, "read_only_paths", "soma.read_only_paths", f"{plain} is read-only")
+        if "read_only_root" in have and self._has_own_base():
             self._read_only_root(0)
 
+    def _has_own_base(self) -> bool:
+        """Whether the root is a file system of its own, on which mount points may have to be made first."""
+        return any(spot.target == "/" and spot.feature in ("overlay", "tmpfs./") for spot in self.placed)
+
     def _pivot(self) -> None:
-        soma = self.scene.soma
-        kept = soma.pivot_root.put_old_name if soma.pivot_root and "pivot_root" in self.scene.have else ""
-        named = "pivot_root" if soma.pivot_root else "root"
+        soma, have = self.scene.soma, self.scene.have
+        kept = soma.pivot_root.put_old_name if soma.pivot_root and "pivot_root" in have else ""
         text = f"the old root is at /{kept}" if kept else "the old root is gone"
-        field_ = f"soma.{named}" if has_new_root(soma) else "soma"
-        self.setup.add(Op("pivot-root", q=kept.encode()), "", field_, text)
+        self._of_root(
+            Op("pivot-root", q=kept.encode(), needs=_BASE), "pivot_root" if "pivot_root" in have else "", text
+        )
+
+
+def pages(size: int) -> int:
+    """Return the bytes that the kernel makes of a size: whole pages."""
+    return -(-size // _PAGE) * _PAGE
 
 
 def _proc_options(soma: Soma) -> bytes:
