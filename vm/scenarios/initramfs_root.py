@@ -10,7 +10,20 @@ import errno
 import os
 from pathlib import Path
 
-from arje.card.soma import CgroupLimits, Namespaces, Overlay, PivotRoot, TimeOffsets
+from arje.card.soma import (
+    Bind,
+    CgroupLimits,
+    Credential,
+    IdMap,
+    InjectedFile,
+    Namespaces,
+    Overlay,
+    PivotRoot,
+    Proc,
+    Symlink,
+    TimeOffsets,
+    Tmpfs,
+)
 from arje.errors import SetupFailed
 from arje.incarnation import Step
 from vm.guest.lab import Ran, check, check_as, expect, run
@@ -209,6 +222,69 @@ def root_in_a_user_namespace_gets_an_overlay_as_root() -> None:
     expect(
         [line.split() for line in said(ran)], [["0"], [OVERLAY], ["0", "0", "1"], ["/", "overlay"], ["/proc", "proc"]]
     )
+
+
+#: A root from nothing with one of each kind of mount. The old root is looked for through pid 1 as well.
+FILES = {
+    "tmpfs": (Tmpfs(target="/", size=2**20), Tmpfs(target="/run")),
+    "binds": (Bind(source="/usr", read_only=True), Bind(source="/etc", target="/mnt/etc")),
+    "symlinks": (
+        Symlink(path="/bin", to="usr/bin"),
+        *(Symlink(path=f"/{name}", to=f"usr/{name}") for name in ("lib", "lib64")),
+    ),
+    "files": (InjectedFile(path="/motd", content="hello\n"),),
+    "credentials": (Credential(name="token", content="s3cret"),),
+    "proc": Proc(hidepid="invisible", subset="pid"),
+    "dev": "minimal",
+    "sysfs": True,
+    "mqueue": True,
+    "private_tmp": True,
+    "masked_paths": ("/sys/kernel",),
+    "read_only_paths": ("/mnt/etc",),
+    "read_only_root": True,
+}
+USE = (
+    "cat /motd; cat $CREDENTIALS_DIRECTORY/token; echo; ls /sys/kernel; for f in /new /usr/new /mnt/etc/new;"
+    " do (: > $f) 2>&1 | grep -o Read-only; done; echo x > /dev/null; ls /sys/class/net; echo ok > /tmp/x; cat /tmp/x;"
+    " ls /init /proc/1/root/init 2>&1 | grep -cE 'No such|denied'"
+)
+USED = ["hello", "s3cret", "Read-only", "Read-only", "Read-only", "lo", "ok", "2"]
+KINDS = {"mount": True, "pid": True, "net": True, "ipc": True}
+
+
+@check
+def a_root_from_nothing_has_every_kind_of_mount() -> None:
+    expect(said(run("/usr/bin/sh", "-c", USE, namespaces=Namespaces(**KINDS), **FILES)), USED)
+
+
+@check
+def a_root_from_nothing_in_a_user_namespace_has_every_kind_of_mount() -> None:
+    expect(said(run("/usr/bin/sh", "-c", USE, namespaces=Namespaces(**KINDS, user=True), **FILES)), USED)
+
+
+@check_as(NOBODY)
+def an_ordinary_users_root_from_nothing_has_every_kind_of_mount() -> None:
+    expect(said(run("/usr/bin/sh", "-c", USE, namespaces=Namespaces(**KINDS, user=True), **FILES)), USED)
+
+
+@check
+def an_overlay_forgets_on_its_tmpfs_and_a_single_layer_is_read_only() -> None:
+    forgets = Overlay(lower=("/usr",), tmpfs_upper=2**20)
+    script = "echo x > /new && cat /new; stat -f -c '%b %S' /"
+    expect(said(run("sh", "-c", script, namespaces=Namespaces(mount=True), overlay=forgets)), ["x", "256 4096"])
+    single = Overlay(lower=("/usr",))
+    script = "(: > /new) 2>&1 | grep -o Read-only"
+    expect(said(run("sh", "-c", script, namespaces=Namespaces(mount=True), overlay=single)), ["Read-only"])
+
+
+@check
+def a_file_system_without_id_mapping_is_one_degradation() -> None:
+    """The initramfs is one, on every kernel; so is tmpfs before Linux 6.3."""
+    lines = (IdMap(inside=0, outside=100000, count=65536),)
+    binds = (Bind(source="/usr", target="/mnt", idmapped=True),)
+    spaces = Namespaces(mount=True, user=True)
+    ran = run("true", namespaces=spaces, uid_map=lines, gid_map=lines, binds=binds, prefer=("idmapped",))
+    expect([(loss.feature, loss.kind) for loss in ran.incarnation.degradations], [("idmapped./mnt", "MountSkipped")])
 
 
 @check
