@@ -25,8 +25,10 @@ from arje.card.soma import (
     Tmpfs,
 )
 from arje.errors import IncarnationRefused, SetupFailed
+from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Step
-from tests.incarnate.conftest import Ran
+from arje.kernel.capabilities import CapabilitySet
+from tests.incarnate.conftest import Ran, card_of
 
 Run = Callable[..., Ran]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed; test_files_user.py is for the others")
@@ -475,6 +477,21 @@ def test_credentials_are_the_services_alone(run: Run, root: Path, tmp_path: Path
     assert ran.output.count("Read-only") + ran.output.count("denied") == 2
     assert {"ro", "nosuid", "nodev", "noexec"} <= set(lines[-1].split()[5].split(","))
     granted(ran, "credentials")
+
+
+def test_without_a_root_of_its_own_the_credentials_lie_in_the_managers_directory(place: Path) -> None:
+    ours = Incarnator(CapabilitySet.detect(None), None, variables={"RUNTIME_DIR": str(place)})
+    script = "echo $CREDENTIALS_DIRECTORY; cat $CREDENTIALS_DIRECTORY/token > " + str(place / "told")
+    card = card_of(
+        "/bin/sh", "-c", script, namespaces=SPACES, credentials=(Credential(name="token", content="s3cret"),)
+    )
+    with open("/dev/null", "r+b", buffering=0) as null:
+        outcome = ours.incarnate(card, StdioFds(*[null.fileno()] * 3))
+    os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
+    outcome.close()
+    assert not outcome.incarnation.degradations
+    assert (place / "told").read_text() == "s3cret"
+    assert list((place / "credentials/test").iterdir()) == []  # nothing of it is to be seen outside
 
 
 # -- policy ------------------------------------------------------------------------------------------------------------
