@@ -50,6 +50,8 @@ KINDS: Final = {
     "rlimit": "RlimitSkipped",
     "run_as": "CredentialsSkipped",
     "no_new_privs": "NoNewPrivsSkipped",
+    "seccomp": "SeccompSkipped",
+    "landlock": "LandlockReduced",
 }
 
 
@@ -71,6 +73,11 @@ class Degradation:
     detail: str = ""
     since: float = 0.0
     remedy: str = ""
+
+    @property
+    def partial(self) -> bool:
+        """Whether something was obtained all the same, though less than was asked."""
+        return self.obtained not in ("", "none")
 
     @property
     def kind(self) -> str:
@@ -132,6 +139,9 @@ class Step(StrEnum):
     CHDIR = "chdir"
     REPORT = "report"
     NO_NEW_PRIVS = "no-new-privs"
+    LANDLOCK_PATH = "landlock-path"
+    LANDLOCK = "landlock"
+    SECCOMP = "seccomp"
     REAPER = "reaper"
     EXEC = "exec"
 

@@ -2,12 +2,13 @@
  * The child's path, from clone3 to execve. It fits on a page so that it can be checked by eye. Its rules:
  *
  *  1. We run in the parent's memory, on a stack of our own: raw system calls only. No libc, no malloc, no return.
- *  2. Nothing that the parent can see is written, but for our own stack.
+ *  2. Nothing that the parent can see is written, but for our own stack and flight->exec_error.
  *  3. Signals are blocked until every disposition is the default; the payload starts with SigBlk, SigIgn, SigCgt zero.
  *  4. Every foreign descriptor is closed before the gate is waited for, so that no sibling's gate is kept open by us.
  *  5. EOF at the gate means that the parent is gone: we leave.
  *  6. A failing step is told on the status channel with its errno; an exit code is never the message.
- *  7. With a pid namespace we are its pid 1: the payload is cloned below us, and we become the static reaper.
+ *  7. After a seccomp filter that comes last only execve is sure to be allowed: HOT is told before it.
+ *  8. With a pid namespace we are its pid 1: the payload is cloned below us, and we become the static reaper.
  */
 #include <linux/fcntl.h> /* AT_EMPTY_PATH; not with <fcntl.h> */
 #include <linux/futex.h>
@@ -23,8 +24,9 @@
 
 static void leave(void) __attribute__((noreturn));
 static void leave(void) {
+    raw1(__NR_exit_group, 127);
     for (;;)
-        raw1(__NR_exit_group, 127);
+        __builtin_trap(); /* a filter denies even that */
 }
 
 static void fill(struct arje_record *out, uint32_t kind, uint32_t step, uint32_t index, long error, const char *detail) {
@@ -144,15 +146,25 @@ static void await_reaper(struct arje_flight *flight) {
         leave();
 }
 
+static void tell_hot(struct arje_flight *flight) {
+    await_reaper(flight);
+    tell(flight->status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
+}
+
 static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int hot = 0;
     for (uint32_t i = 0; i < plan->op_count; i++) {
         const struct arje_op *op = &plan->ops[i];
         const char *syscall;
+        if (op->step == ARJE_SECCOMP && i + 1 == plan->op_count) {
+            tell_hot(flight);
+            hot = 1;
+        }
         long error =
             op->step == ARJE_REPORT ? report(status, proc, op, i, &syscall) : arje_op_run(op, &syscall);
         if (error < -4095)
@@ -166,8 +178,8 @@ static void payload(void *argument) {
             gate(status);
         }
     }
-    await_reaper(flight);
-    tell(status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
+    if (!hot)
+        tell_hot(flight);
     long error = -ENOENT;
     for (const char *const *path = plan->paths; *path != 0; path++) {
         long answer = raw3(__NR_execve, *path, plan->argv, plan->envp);
@@ -176,6 +188,7 @@ static void payload(void *argument) {
         if (answer != -ENOENT && answer != -ENOTDIR && answer != -EACCES)
             break;
     }
+    *(volatile int32_t *)&flight->exec_error = (int32_t)-error;
     tell(status, ARJE_EXEC_FAILED, ARJE_EXEC, 0, error, "execve");
     leave();
 }
