@@ -74,14 +74,18 @@ static void gate(int status) {
         leave();
 }
 
-/* CLONE_CLEAR_SIGHAND left SIG_IGN alone (Python ignores SIGPIPE and SIGXFSZ); then nothing is blocked any more. */
-static void reset_signals(int status) {
+/* CLONE_CLEAR_SIGHAND left SIG_IGN alone (Python ignores SIGPIPE and SIGXFSZ). */
+static void reset_signals(void) {
     struct {
         uint64_t handler, flags, restorer, mask;
     } action = {0, 0, 0, 0};
     for (int number = 1; number <= 64; number++)
         if (number != SIGKILL && number != SIGSTOP)
             raw4(__NR_rt_sigaction, number, &action, 0, 8);
+}
+
+/* In the payload alone: what a pid 1 does not block before it is the reaper is lost (pid_namespaces(7)). */
+static void unblock_signals(int status) {
     uint64_t none = 0;
     long error = raw4(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
     if (error < 0)
@@ -155,6 +159,7 @@ static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
+    unblock_signals(status);
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     int hot = 0;
@@ -239,7 +244,7 @@ static void enter_time_namespace(int status) {
 
 void arje_child(void *argument) {
     struct arje_flight *flight = argument;
-    reset_signals(flight->status);
+    reset_signals();
     int reaper = take_descriptors(flight);
     if (flight->plan->early_unshare)
         make_time_namespace(flight->status);
