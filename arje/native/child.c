@@ -24,7 +24,8 @@
 
 static void leave(void) __attribute__((noreturn));
 static void leave(void) {
-    raw1(__NR_exit_group, 127);
+    for (int tries = 0; tries < 2; tries++)
+        raw1(__NR_exit_group, 127);
     for (;;)
         __builtin_trap(); /* a filter denies even that */
 }

@@ -42,6 +42,8 @@ _CALLS: Final = {
     "uid": ("setresuid",),
     "parent-death-signal": ("prctl",),
     "chdir": ("chdir",),
+    "landlock-path": ("openat", "close"),
+    "landlock": ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "socket", "bind"),
     "report": ("openat", "read", "readlinkat", "close", "uname", "sendmsg", "recvfrom"),
 }
 _LAST_CALLS: Final = ("futex", "clock_gettime", "sendto", "exit_group")
@@ -97,8 +99,11 @@ def implied(soma: Soma, capabilities: CapabilitySet) -> Soma:
     if soma.no_new_privs or not (soma.seccomp or soma.landlock):
         return soma
     own_user = soma.namespaces.user and capabilities["user"].available
-    changes = soma.run_as is not None and soma.run_as.user not in ("root", "0", 0)
-    if (not capabilities.privileged and not own_user) or (soma.landlock and changes):
+    stays_root = soma.run_as is None or soma.run_as.user in ("root", "0", 0)
+    if own_user:  # as whom the payload starts there: families/ids.py, credentials
+        stays_root = not soma.uid_map or (stays_root and any(line.inside == 0 for line in soma.uid_map))
+    privileged = capabilities.privileged or (own_user and stays_root)
+    if not privileged or (soma.landlock and not stays_root):
         return replace(soma, no_new_privs=True)
     return soma
 
@@ -134,11 +139,13 @@ def rules(asked: Seccomp) -> Callable[[str], int]:
     return lambda name: found.get(name, default)
 
 
-@lru_cache(maxsize=256)
 def program_of(asked: Seccomp) -> bytes:
     """Return the compiled filter. Raises OSError: the library or the file cannot be had, or the file holds no filter."""
-    if asked.raw:
-        return _raw(asked.raw)
+    return _raw(asked.raw) if asked.raw else _compiled(asked)
+
+
+@lru_cache(maxsize=256)
+def _compiled(asked: Seccomp) -> bytes:
     say, default = rules(asked), _action(_default(asked))
     newer = default
     if default & ~0xFFFF == seccomp.ERRNO:  # a call that is newer than this list: as from an older kernel
