@@ -204,7 +204,7 @@ class Pending:
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
         if facts and self._confirmed and self._plan.has & SHOWN_AFTER:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         return verify.read_back(
             replace(self._plan, losses=self.losses), facts, self._owner.ours, self._group, self.losses

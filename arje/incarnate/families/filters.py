@@ -32,7 +32,7 @@ MUST: Final[frozenset[str]] = frozenset()
 SHOWN_BY: Final[dict[str, str]] = {}
 APPLY: Final[dict[str, Applier]] = {}
 
-SAID_YES: Final = "the kernel said yes; the payload was gone before it could be read back"
+SAID_YES: Final = "the kernel said yes; the running payload could not be read"
 
 #: What arje itself still calls after an early filter, by the op that calls it; the last ones in any case.
 _CALLS: Final = {
