@@ -68,6 +68,8 @@ KINDS: Final = {
     "files": "MountSkipped",
     "symlinks": "MountSkipped",
     "credentials": "MountSkipped",
+    "seccomp": "SeccompSkipped",
+    "landlock": "LandlockReduced",
 }
 
 
@@ -89,6 +91,11 @@ class Degradation:
     detail: str = ""
     since: float = 0.0
     remedy: str = ""
+
+    @property
+    def partial(self) -> bool:
+        """Whether something was obtained all the same, though less than was asked."""
+        return self.obtained not in ("", "none")
 
     @property
     def kind(self) -> str:
@@ -163,6 +170,9 @@ class Step(StrEnum):
     CHDIR = "chdir"
     REPORT = "report"
     NO_NEW_PRIVS = "no-new-privs"
+    LANDLOCK_PATH = "landlock-path"
+    LANDLOCK = "landlock"
+    SECCOMP = "seccomp"
     REAPER = "reaper"
     EXEC = "exec"
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from arje.card import file_words
+from arje.card import file_words, filters
 from arje.card.nearest import nearest
 from arje.card.payload import variable
 from arje.card.rules import text
@@ -144,6 +144,8 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "require": features,
     "prefer": features,
     **file_words.WORDS,
+    "seccomp": filters.spelled_seccomp,
+    "landlock": filters.spelled_landlock,
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_swap_max")
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout")

@@ -37,7 +37,7 @@ class Rule:
         return core_schema.no_info_plain_validator_function(self.check)
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], Any]) -> Any:
-        return handler(core["schema"]) if self.written is None else dict(self.written)
+        return handler(core) if self.written is None else dict(self.written)
 
 
 def text(value: Any) -> str:

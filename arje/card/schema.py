@@ -25,9 +25,17 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ],
     ("Soma", "run_as"): [{"type": "string", "pattern": "^[^:]+(:[^:]+)?$"}, {"type": "integer", "minimum": 0}],
     ("Overlay", "lower"): [{"type": "string"}],
+    ("Soma", "seccomp"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    **{("Seccomp", field): [{"type": "string"}] for field in ("allow", "deny", "architectures")},
+    **{("Landlock", field): [{"type": "string"}] for field in ("read", "write", "execute", "ioctl_dev", "scopes")},
+    **{
+        ("Landlock", field): [{"type": "integer", "minimum": 0, "maximum": 65535}]
+        for field in ("tcp_bind", "tcp_connect")
+    },
 }
 #: (definition, field) → the only way in which a file may write the field.
 _WRITTEN: Final[dict[tuple[str, str], dict[str, Any]]] = {
+    ("Seccomp", "errno"): {"type": "object", "additionalProperties": {"type": "string"}},
     ("Soma", "umask"): {"type": "string", "pattern": "^0?o?[0-7]{1,3}$"},
     ("Soma", "rlimits"): {
         "type": "object",

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card import files, ids, limits, namespaces, signals
+from arje.card import files, filters, ids, limits, namespaces, signals
 from arje.card.files import Bind, Credential, InjectedFile, Overlay, PivotRoot, Proc, Symlink, Tmpfs
+from arje.card.filters import Landlock, LandlockRules, Seccomp, SeccompFilter
 from arje.card.ids import IdMap, IdMaps, RunAs
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
 from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
@@ -27,11 +28,13 @@ __all__ = [
     "Credential",
     "IdMap",
     "InjectedFile",
+    "Landlock",
     "Namespaces",
     "Overlay",
     "PivotRoot",
     "Proc",
     "RunAs",
+    "Seccomp",
     "Soma",
     "Stdio",
     "Symlink",
@@ -54,8 +57,6 @@ NOT_YET: Final = {
     "ioprio": "io priorities",
     "scheduler": "scheduling policies",
     "oom_score_adj": "OOM score adjustment",
-    "seccomp": "seccomp filters",
-    "landlock": "landlock rules",
     "controlling_tty": "a controlling terminal",
     "delegate": "cgroup delegation",
 }
@@ -150,7 +151,11 @@ class Soma:
     credentials: tuple[Credential, ...] = ()
     """A card writes a table ``{name = {source = "/etc/key"}}`` or ``{name = "text"}``."""
     no_new_privs: Flag = False
-    """Whether execve can never give it privileges (PR_SET_NO_NEW_PRIVS(2const))."""
+    """Whether execve can never give it privileges (PR_SET_NO_NEW_PRIVS(2const)). Filters imply it where they need it."""
+    seccomp: SeccompFilter | None = None
+    """Which system calls it may use: a table, a list, or one set such as ``"@system-service"``."""
+    landlock: LandlockRules | None = None
+    """Which files, ports and processes it is confined to."""
     parent_death_signal: Annotated[str, Rule(_death, {"anyOf": [{"type": "string"}, {"type": "integer"}]})] = ""
     """Signal sent when arje's thread dies (``"TERM"``); empty for none: services outlive a crash of arje."""
     dumpable: Flag | None = None
@@ -182,6 +187,7 @@ FEATURES: Final = (
     *ids.FEATURES,
     *files.FEATURES,
     *limits.FEATURES,
+    *filters.FEATURES,
     "loopback",
     "parent_death_signal",
     "new_session",

@@ -60,10 +60,10 @@ class Blueprint:
     credentials: Credentials | None
     judged: bool
     has: frozenset[str] = field(init=False)
-    """The features that are still asked of the kernel."""
+    """The features that are still asked of the kernel, those that are lost in part among them."""
 
     def __post_init__(self) -> None:
-        lost = {loss.feature for loss in self.losses}
+        lost = {loss.feature for loss in self.losses if not loss.partial}
         has = frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
         object.__setattr__(self, "has", has)
 

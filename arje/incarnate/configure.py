@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import stat
@@ -13,6 +14,7 @@ from arje import native
 from arje.errors import SetupFailed, errno_name
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families import FAMILIES, files
+from arje.incarnate.families.landlocked import EXEC_HINT
 from arje.incarnate.families.limits import cgroup_text
 from arje.incarnate.families.mount_plan import credentials_directory, has_new_root
 from arje.incarnate.family import Applier, Narrowed
@@ -87,6 +89,8 @@ def failure(plan: Blueprint, record: native.Record) -> SetupFailed:
         field = "payload.exec"
         detail = os.fsdecode(plan.program.paths[0]) if len(plan.program.paths) == 1 else plan.program.argv[0].decode()
         hint = "" if has_new_root(plan.soma) else _why_not_executable(detail)
+        if not hint and record.errno == errno.EACCES and "landlock" in plan.has:
+            hint = EXEC_HINT
     elif plan.ops and record.op_index < len(plan.ops) and plan.ops[record.op_index].op.step == record.step:
         planned = plan.ops[record.op_index]
         field, detail = planned.field, f"{planned.words} ({record.syscall})"

@@ -7,13 +7,15 @@ while the child waits, and what do the kernel's own words (:class:`~arje.kernel.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from arje.card.soma import IdMap, Soma
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
-from arje.incarnation import Degradation
+from arje.incarnation import Cause, Degradation
+from arje.kernel.capabilities import Availability, CapabilitySet
 from arje.kernel.facts import Facts
 
 
@@ -23,6 +25,14 @@ class Nonsense(NamedTuple):
     field: str
     detail: str
     hint: str
+
+
+class Unworkable(Exception):
+    """Raised while ops are placed: what a card asks for cannot work together."""
+
+    def __init__(self, problem: Nonsense) -> None:
+        super().__init__(f"{problem.field}: {problem.detail}")
+        self.problem = problem
 
 
 class Answer(NamedTuple):
@@ -37,6 +47,7 @@ class Scene:
     """What the child's ops are placed for: the wishes that are still ``have``, the ids, and what comes late."""
 
     soma: Soma
+    capabilities: CapabilitySet
     have: frozenset[str]
     credentials: Credentials | None
     late_user: bool
@@ -69,6 +80,21 @@ class Narrowed(Exception):
     def __init__(self, degradation: Degradation) -> None:
         super().__init__(str(degradation))
         self.degradation = degradation
+
+
+def loss_of(wish: Wish, found: Availability) -> Degradation:
+    """Return the degradation of a wish that the kernel cannot grant."""
+    return Degradation(
+        feature=wish.feature,
+        requested=wish.requested,
+        obtained="none",
+        cause=found.cause or Cause.NO_CAPABILITY,
+        errno=found.errno,
+        syscall=found.syscall,
+        detail=found.detail,
+        since=time.time(),
+        remedy=found.remedy,
+    )
 
 
 #: Reads one wish back: the child's facts, the manager's own, the plan, the wish. Raises KeyError or OSError: not readable.

@@ -15,9 +15,11 @@ from arje import native
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
+from arje.incarnate.families.filters import SHOWN_AFTER
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.policy import refusals
 from arje.incarnation import Degradation, Grant, Incarnation, Step
+from arje.kernel import process
 from arje.kernel.cgroup import Cgroup
 from arje.kernel.facts import Facts
 
@@ -64,6 +66,7 @@ class Pending:
         self._facts = b""
         self._spaces: dict[str, str] = {}
         self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
+        self._judged: tuple[Degradation, ...] = ()
         self._confirmed = 0.0
         self.losses = blueprint.losses
         self.leader_pid = child.pid
@@ -166,7 +169,7 @@ class Pending:
     def _judge(self) -> None:
         """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""
         try:
-            self._read = self._read_back()
+            self._judged, self._read = self.losses, self._read_back()
             if refused := refusals(self._plan.soma, self._read[1]):
                 raise IncarnationRefused(self._plan.card.label, refused)
             self._let_on()
@@ -208,6 +211,9 @@ class Pending:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
+        if facts and self._confirmed and self._plan.has & SHOWN_AFTER:
+            with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
+                facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         return verify.read_back(
             replace(self._plan, losses=self.losses), facts, self._owner.ours, self._group, self.losses
         )
@@ -228,11 +234,16 @@ class Pending:
         label = self._plan.card.label
         if self._failure is None and not self._hot:
             self._failure = self._killed()
+        if self._failure is None and (error := native.exec_error(self._child)):  # a filter kept it from saying so
+            record = native.Record(native.EXEC_FAILED, "exec", 0, error, 0, "execve", self._pid, b"")
+            self._failure = configure.failure(self._plan, record)
         if self._failure is not None:
             self.abort()
             raise self._failure
         try:
-            grants, losses = self._read or self._read_back()
+            if self._read is None or self.losses != self._judged or self._plan.has & SHOWN_AFTER:
+                self._read = self._read_back()
+            grants, losses = self._read
         except OSError as error:
             self.abort()
             raise SetupFailed(label, Step.REPORT, error.errno or 0, "", str(error.filename or "")) from error

@@ -15,9 +15,9 @@ from arje.card.payload import Native
 from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Blueprint, Program
-from arje.incarnate.families import FAMILIES, files, ids, namespaces
+from arje.incarnate.families import FAMILIES, files, filters, ids, namespaces
 from arje.incarnate.families.namespaces import feature_of
-from arje.incarnate.family import Scene
+from arje.incarnate.family import Scene, Unworkable
 from arje.incarnate.policy import is_required
 from arje.incarnate.setup import ChildSetup
 from arje.incarnate.wishes import foresee, foresee_identity, refuse_nonsense, wishes_of
@@ -47,11 +47,12 @@ def make(
         raise SetupFailed(card.label, Step.PLAN, 0, "payload", "a virtual card has no process")
     soma = _expand(card.soma, variables or {})
     refuse_nonsense(card, soma)
-    soma = _user_first(soma, capabilities)
+    soma = filters.implied(_user_first(soma, capabilities), capabilities)
     wishes = tuple(wishes_of(soma))
     who = _identity(card, soma)
-    lost = foresee(wishes, soma, capabilities, (*losses, *foresee_identity(who, soma, capabilities)))
-    gone = {loss.feature for loss in lost}
+    known = (*losses, *foresee_identity(who, soma, capabilities), *filters.foresee(soma, capabilities))
+    lost = foresee(wishes, soma, capabilities, known)
+    gone = {loss.feature for loss in lost if not loss.partial}
     have = frozenset(wish.feature for wish in wishes) - gone
     late_user = "user" in have and capabilities.privileged
     kinds = tuple(kind for kind in soma.namespaces.asked() if feature_of(kind) in have)
@@ -67,6 +68,7 @@ def make(
     judged = soma.strict_caps or bool(soma.require)
     scene = Scene(
         soma=soma,
+        capabilities=capabilities,
         have=have,
         credentials=who_inside,
         late_user=late_user,
@@ -76,7 +78,12 @@ def make(
         label=card.label,
         runtime_dir=(variables or {}).get("RUNTIME_DIR", ""),
     )
-    _place(setup, scene, judged=judged)
+    try:
+        _place(setup, scene, judged=judged)
+    except Unworkable as error:
+        field, detail, hint = error.problem
+        line = card.source.line_of(field)
+        raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=hint, line=line) from error
     return Blueprint(
         card=card,
         soma=soma,
@@ -120,7 +127,7 @@ def _expand(soma: Soma, variables: dict[str, str]) -> Soma:
     def text(value: str) -> str:
         return substitute(value, variables)
 
-    return replace(files.expand(soma, text), chdir=text(soma.chdir))
+    return replace(filters.expanded(files.expand(soma, text), text), chdir=text(soma.chdir))
 
 
 def substitute(text: str, variables: dict[str, str]) -> str:
@@ -148,6 +155,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     namespaces.place(setup, scene)
     files.place(setup, scene)
     setup.with_umask(soma.umask)
+    filters.place_early(setup, scene)
     ids.place(setup, scene)
     if soma.parent_death_signal:
         setup.with_parent_death_signal(signal_number(soma.parent_death_signal))
@@ -156,6 +164,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     setup.with_report(_facts(scene.have), judged=judged)
     if soma.no_new_privs:
         setup.with_no_new_privs()
+    filters.place(setup, scene)
 
 
 def _facts(have: frozenset[str]) -> int:

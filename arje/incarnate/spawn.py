@@ -21,10 +21,10 @@ from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import configure, idmap, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
+from arje.incarnate.family import loss_of
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
-from arje.incarnate.wishes import loss_of
 from arje.incarnation import Degradation, Step
 from arje.kernel import mounts
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno

@@ -31,7 +31,8 @@ def read_back(
     grants = []
     for wish in plan.wishes:
         if wish.feature in lost:
-            grants.append(Grant(wish.feature, wish.requested, "", False))
+            obtained = lost[wish.feature].obtained if lost[wish.feature].partial else ""
+            grants.append(Grant(wish.feature, wish.requested, obtained, False))
             continue
         answer = _answer(plan, facts, ours, group, wish)
         grants.append(Grant(wish.feature, wish.requested, *answer))

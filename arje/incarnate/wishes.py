@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -15,27 +14,13 @@ from arje.card.soma import FEATURES, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import FAMILIES
+from arje.incarnate.family import loss_of
 from arje.incarnation import Cause, Degradation, Step
 from arje.kernel import identity
 from arje.kernel.capabilities import Availability, CapabilitySet
 
 #: Features that mean nothing without another: when the right one is lost, so is the left one.
 NEEDS: Final = {feature: needed for family in FAMILIES for feature, needed in family.NEEDS.items()}
-
-
-def loss_of(wish: Wish, found: Availability) -> Degradation:
-    """Return the degradation of a wish that the kernel cannot grant."""
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained="none",
-        cause=found.cause or Cause.NO_CAPABILITY,
-        errno=found.errno,
-        syscall=found.syscall,
-        detail=found.detail,
-        since=time.time(),
-        remedy=found.remedy,
-    )
 
 
 def wishes_of(soma: Soma) -> Iterator[Wish]:

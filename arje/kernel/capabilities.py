@@ -9,14 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from arje import native
 from arje.incarnation import Cause
-from arje.kernel import identity, mounts, process
+from arje.kernel import identity, landlock, mounts, process, seccomp
 
 #: Namespace kinds by the names of their features (the cgroup namespace is ``cgroup-ns``; ``cgroup`` is the directory).
 KINDS: Final = {("cgroup-ns" if kind == "cgroup" else kind): flag for kind, flag in native.CLONE_NEW.items()}
@@ -85,6 +85,7 @@ class CapabilitySet:
             controllers = frozenset((cgroup_base / "cgroup.subtree_control").read_text().split())
             found += [Availability("cgroup", True), *(_limit(name, cgroup_base, controllers) for name in CGROUP_FILES)]
         found += _mounts({entry.feature: entry for entry in found})
+        found += [*_filters(), _libseccomp()]
         found += [_helper("newuidmap", "newuidmap"), _sub_ids()]
         return cls(_has_sys_admin(), {entry.feature: entry for entry in found}, controllers, cgroup_base)
 
@@ -170,6 +171,31 @@ def _bound_to_v1(controller: str) -> bool:
     return any(controller in line.split(":")[1].split(",") for line in lines)
 
 
+def _filters() -> Iterator[Availability]:
+    """Yield what this kernel has of seccomp(2) and landlock(7), the rights of later ABIs one by one."""
+    for feature, probe in (*seccomp.PROBES.items(), *landlock.PROBES.items()):
+        try:
+            answer = probe()
+            yield Availability(feature, True, detail=f"ABI {answer}" if answer else "")
+        except OSError as error:
+            call = "landlock_create_ruleset" if feature == "landlock" else "seccomp"
+            number = error.errno or 0
+            cause, detail, remedy = cause_of_errno(number, feature)
+            yield Availability(feature, False, False, cause, number, call, detail, remedy)
+    abi = landlock.abi()
+    for name, right in landlock.LATER.items():
+        detail, remedy = f"landlock ABI {abi} has no {name}", f"use Linux {right.linux} or newer"
+        no = Availability(f"landlock.{name}", False, False, Cause.KERNEL_TOO_OLD, detail=detail, remedy=remedy)
+        yield Availability(f"landlock.{name}", True) if abi >= right.abi else no
+
+
+def _libseccomp() -> Availability:
+    if native.has_libseccomp():
+        return Availability("libseccomp", True)
+    detail, remedy = "libseccomp is not installed", "install the package libseccomp2"
+    return Availability("libseccomp", False, False, Cause.HELPER_MISSING, detail=detail, remedy=remedy)
+
+
 def _helper(feature: str, program: str) -> Availability:
     if shutil.which(program):
         return Availability(feature, True)
@@ -221,6 +247,14 @@ def cause_of_errno(error: int, feature: str) -> tuple[Cause, str, str]:
         if value == "0":
             return Cause.SYSCTL, f"{name} is 0", f"sysctl {name}=10000"
         return Cause.LIMIT, f"{name} is {value or 'unknown'}, or nesting is too deep", f"raise {name}"
+    if error == errno.EOPNOTSUPP and feature == "landlock":
+        return (
+            Cause.LSM,
+            "landlock is in this kernel, but not switched on",
+            "boot with lsm=landlock,… (security/landlock)",
+        )
+    if error == errno.EINVAL and feature == "seccomp":
+        return Cause.KERNEL_TOO_OLD, "the kernel does not take this filter", "look for divisions by 0 and unset memory"
     if error in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV):
         return Cause.KERNEL_TOO_OLD, f"this kernel does not know {feature}", "use a kernel that has it"
     if error == errno.EROFS:

@@ -68,6 +68,18 @@ def status(pid: int | str) -> dict[str, str]:
     return parse_status(Path(f"/proc/{pid}/status").read_text(errors="replace"))
 
 
+def status_text(pid: int, *, parent: tuple[int, ...]) -> str:
+    """Return /proc/PID/status of a process that is executing, a child of one of ``parent``.
+
+    Raises ProcessLookupError when it ended, or when its pid belongs to somebody else by now.
+    """
+    text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    found = parse_status(text)
+    if found["State"][:1] in "ZX" or int(found["PPid"]) not in parent:
+        raise ProcessLookupError(3, "the process has ended")
+    return text
+
+
 def parse_status(text: str) -> dict[str, str]:
     """Return the fields of a text of /proc/PID/status."""
     pairs = (line.partition(":") for line in text.splitlines())

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 6
+#define ARJE_ABI 7
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_FACTS_SIZE 8192
@@ -45,6 +45,9 @@ enum arje_step {
     ARJE_CHDIR,               /* p: path */
     ARJE_REPORT,              /* a: ARJE_FACT_... bits */
     ARJE_NO_NEW_PRIVS,
+    ARJE_LANDLOCK_PATH, /* p: path that must be there */
+    ARJE_LANDLOCK,      /* p: struct arje_landlock and its rules, q: the path to try, then those of the rules */
+    ARJE_SECCOMP,       /* p: struct sock_filter[], a: how many, and from bit 32 on SECCOMP_FILTER_FLAG_..., q: ask again */
     ARJE_REAPER,
     ARJE_EXEC,
     ARJE_STEPS
@@ -73,7 +76,7 @@ enum arje_record_kind {
     ARJE_APART,        /* the early unshare is done: offsets may be written now */
     ARJE_WAITING,      /* all facts are sent; the child waits for the verdict on them */
     ARJE_READY,        /* the child is at its gate (say_ready) */
-    ARJE_HOT,          /* the next system call is execve */
+    ARJE_HOT,          /* the next system call is execve, but for a seccomp filter that comes last */
     ARJE_EXEC_FAILED
 };
 
@@ -101,6 +104,23 @@ struct arje_op {
     const void *p;
     const void *q;
     const void *r;
+};
+
+/* What a landlock ruleset handles; behind it path_count rules for paths, then port_count for ports. */
+struct arje_landlock {
+    uint64_t fs;
+    uint64_t net;
+    uint64_t scoped;
+    uint32_t path_count;
+    uint32_t port_count;
+    uint32_t try_open; /* 1: opening the path to try with try_value (O_...) must be refused afterwards */
+    uint32_t try_bind; /* 1: binding the TCP port try_value must be refused afterwards */
+    uint64_t try_value;
+};
+
+struct arje_landlock_rule {
+    uint64_t access;
+    uint64_t port;
 };
 
 /* What one spawn does. The arrays and strings belong to the caller and stay alive until the status channel says EOF. */

@@ -17,8 +17,19 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 #: What runs in the child: it may call nothing but itself (tests/native checks its symbols).
-CHILD = ("child.c", "ops.c", "mounts.c", "places.c", "trees.c", "filesystems.c", "inject.c", "ids.c", "facts.c")
-SOURCES = (*CHILD, "spawn.c", "linux.c")
+CHILD = (
+    "child.c",
+    "ops.c",
+    "mounts.c",
+    "places.c",
+    "trees.c",
+    "filesystems.c",
+    "inject.c",
+    "ids.c",
+    "filters.c",
+    "facts.c",
+)
+SOURCES = (*CHILD, "spawn.c", "linux.c", "libseccomp.c")
 
 #: No stack protector and no loop-to-memset: gcc must not make calls in the child's path either.
 FLAGS = (
@@ -72,7 +83,7 @@ def make() -> FFI:
         include_dirs=[str(HERE)],
         depends=[str(HERE / name) for name in ("abi.h", "functions.h", "raw.h", "child.h", "ops.h", "places.h")],
         extra_compile_args=list(FLAGS),
-        extra_link_args=["-Wl,-z,now"],
+        extra_link_args=["-Wl,-z,now", "-ldl"],
     )
     return builder
 

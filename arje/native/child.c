@@ -2,12 +2,13 @@
  * The child's path, from clone3 to execve. It fits on a page so that it can be checked by eye. Its rules:
  *
  *  1. We run in the parent's memory, on a stack of our own: raw system calls only. No libc, no malloc, no return.
- *  2. Nothing that the parent can see is written, but for our own stack.
+ *  2. Nothing that the parent can see is written, but for our own stack and flight->exec_error.
  *  3. Signals are blocked until every disposition is the default; the payload starts with SigBlk, SigIgn, SigCgt zero.
  *  4. Every foreign descriptor is closed before the gate is waited for, so that no sibling's gate is kept open by us.
  *  5. EOF at the gate means that the parent is gone: we leave.
  *  6. A failing step is told on the status channel with its errno; an exit code is never the message.
- *  7. With a pid namespace we are its pid 1: the payload is cloned below us, and we become the static reaper.
+ *  7. After a seccomp filter that comes last only execve is sure to be allowed: HOT is told before it.
+ *  8. With a pid namespace we are its pid 1: the payload is cloned below us, and we become the static reaper.
  */
 #include <linux/fcntl.h> /* AT_EMPTY_PATH; not with <fcntl.h> */
 #include <linux/futex.h>
@@ -24,8 +25,10 @@
 
 static void leave(void) __attribute__((noreturn));
 static void leave(void) {
-    for (;;)
+    for (int tries = 0; tries < 2; tries++)
         raw1(__NR_exit_group, 127);
+    for (;;)
+        __builtin_trap(); /* a filter denies even that */
 }
 
 static void fill(struct arje_record *out, uint32_t kind, uint32_t step, uint32_t index, long error, const char *detail) {
@@ -73,14 +76,18 @@ static void gate(int status) {
         leave();
 }
 
-/* CLONE_CLEAR_SIGHAND left SIG_IGN alone (Python ignores SIGPIPE and SIGXFSZ); then nothing is blocked any more. */
-static void reset_signals(int status) {
+/* CLONE_CLEAR_SIGHAND left SIG_IGN alone (Python ignores SIGPIPE and SIGXFSZ). */
+static void reset_signals(void) {
     struct {
         uint64_t handler, flags, restorer, mask;
     } action = {0, 0, 0, 0};
     for (int number = 1; number <= 64; number++)
         if (number != SIGKILL && number != SIGSTOP)
             raw4(__NR_rt_sigaction, number, &action, 0, 8);
+}
+
+/* In the payload alone: what a pid 1 does not block before it is the reaper is lost (pid_namespaces(7)). */
+static void unblock_signals(int status) {
     uint64_t none = 0;
     long error = raw4(__NR_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
     if (error < 0)
@@ -147,16 +154,27 @@ static void await_reaper(struct arje_flight *flight) {
         leave();
 }
 
+static void tell_hot(struct arje_flight *flight) {
+    await_reaper(flight);
+    tell(flight->status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
+}
+
 static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
+    unblock_signals(status);
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     uint64_t failed = 0; /* the slots of ops that failed */
+    int hot = 0;
     for (uint32_t i = 0; i < plan->op_count; i++) {
         const struct arje_op *op = &plan->ops[i];
         const char *syscall = "";
+        if (op->step == ARJE_SECCOMP && i + 1 == plan->op_count) {
+            tell_hot(flight);
+            hot = 1;
+        }
         long error = (failed >> op->needs) & 1   ? -ECANCELED
                      : op->step == ARJE_REPORT ? report(status, proc, op, i, &syscall)
                      : op->step == ARJE_IDMAP  ? arje_do_idmap(op, flight->idmap, &syscall)
@@ -174,8 +192,8 @@ static void payload(void *argument) {
             gate(status);
         }
     }
-    await_reaper(flight);
-    tell(status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
+    if (!hot)
+        tell_hot(flight);
     long error = -ENOENT;
     for (const char *const *path = plan->paths; *path != 0; path++) {
         long answer = raw3(__NR_execve, *path, plan->argv, plan->envp);
@@ -184,6 +202,7 @@ static void payload(void *argument) {
         if (answer != -ENOENT && answer != -ENOTDIR && answer != -EACCES)
             break;
     }
+    *(volatile int32_t *)&flight->exec_error = (int32_t)-error;
     tell(status, ARJE_EXEC_FAILED, ARJE_EXEC, 0, error, "execve");
     leave();
 }
@@ -239,7 +258,7 @@ static void enter_time_namespace(int status) {
 
 void arje_child(void *argument) {
     struct arje_flight *flight = argument;
-    reset_signals(flight->status);
+    reset_signals();
     int reaper = take_descriptors(flight);
     if (flight->plan->early_unshare)
         make_time_namespace(flight->status);

@@ -15,6 +15,9 @@ int arje_release(int status_fd);
 /* One record and what is behind it. 0: EOF; -EAGAIN: nothing there and block is 0. */
 int arje_receive(int status_fd, int block, struct arje_message *message);
 
+/* The errno of the execve of the child that this stack was lent to; 0 when it succeeded. After EOF only. */
+int arje_exec_error(void *stack);
+
 /* Clone a child that does nothing, with these CLONE_NEW... flags, and reap it. 0 or -errno. */
 int arje_probe_clone(uint64_t flags);
 
@@ -24,6 +27,24 @@ int arje_inotify_init(void);
 int arje_inotify_add(int fd, const char *path, uint32_t mask);
 int arje_subreaper(void);
 int arje_setns(int fd, int kind);
+
+/* filters.c: what this kernel has of them. The version of landlock's ABI, and whether a seccomp action is known. */
+int arje_landlock_abi(void);
+int arje_seccomp_knows(uint32_t action);
+
+/*
+ * libseccomp.c: the library, when it is installed. -ENOENT: it is not. A syscall's number is negative when this machine
+ * lacks it, -1 when the library does not know it. The compiled filter is written to fd as an array of struct sock_filter.
+ */
+struct arje_seccomp_rule {
+    int32_t number;
+    uint32_t action;
+};
+int arje_libseccomp(void);
+int arje_seccomp_number(const char *name);
+int arje_seccomp_name(int number, char *name, int room);
+int arje_seccomp_compile(uint32_t action, uint32_t foreign, const char *const *architectures,
+                         const struct arje_seccomp_rule *rules, int count, int fd);
 
 /* The peer of bench/spawn: count spawns of one plan in C alone; nanoseconds of each, clone to confirmed exec. */
 int arje_bench(struct arje_plan *plan, const int *stdio, const char *cgroup, int count, int64_t *nanoseconds);

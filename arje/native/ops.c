@@ -104,6 +104,9 @@ static arje_do function_of(uint32_t step) {
     case ARJE_PARENT_DEATH_SIGNAL: return do_parent_death_signal;
     case ARJE_CHDIR: return do_chdir;
     case ARJE_NO_NEW_PRIVS: return arje_do_no_new_privs;
+    case ARJE_LANDLOCK_PATH: return arje_do_landlock_path;
+    case ARJE_LANDLOCK: return arje_do_landlock;
+    case ARJE_SECCOMP: return arje_do_seccomp;
     default: return 0;
     }
 }

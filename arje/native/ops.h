@@ -40,4 +40,9 @@ long arje_do_gid(const struct arje_op *op, const char **syscall);
 long arje_do_uid(const struct arje_op *op, const char **syscall);
 long arje_do_no_new_privs(const struct arje_op *op, const char **syscall);
 
+/* filters.c */
+long arje_do_landlock_path(const struct arje_op *op, const char **syscall);
+long arje_do_landlock(const struct arje_op *op, const char **syscall);
+long arje_do_seccomp(const struct arje_op *op, const char **syscall);
+
 #endif

@@ -28,7 +28,8 @@ int arje_abi(void) {
 }
 
 void *arje_stack_new(void) {
-    char *base = mmap(NULL, MAPPING, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    /* shared: what the child writes into its flight is seen here, even when it was cloned without CLONE_VM */
+    char *base = mmap(NULL, MAPPING, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return NULL;
     if (mprotect(base + GUARD, ARJE_STACK, PROT_READ | PROT_WRITE) != 0 ||
@@ -69,6 +70,14 @@ static long clone_child(const struct arje_plan *plan, char *stack, struct arje_f
     return pid;
 }
 
+static struct arje_flight *flight_of(void *stack) {
+    return (struct arje_flight *)((char *)stack + GUARD + ARJE_STACK - 1024);
+}
+
+int arje_exec_error(void *stack) {
+    return flight_of(stack)->exec_error;
+}
+
 int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, struct arje_child *child) {
     int channel[2], verdict[2] = {-1, -1}, on = 1;
     char *base = stack;
@@ -80,14 +89,14 @@ int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, stru
         close_two(channel[0], channel[1]);
         return -error;
     }
-    struct arje_flight *flight = (struct arje_flight *)(base + GUARD + ARJE_STACK - 1024);
+    struct arje_flight *flight = flight_of(stack);
     flight->plan = plan;
     memcpy(flight->stdio, stdio, sizeof flight->stdio);
     flight->status = channel[1];
     flight->verdict = verdict[1];
     flight->idmap = -1;
     flight->inner_stack = base + 2 * (GUARD + ARJE_STACK);
-    flight->leader = flight->leader_failed = 0;
+    flight->leader = flight->leader_failed = flight->exec_error = 0;
     int32_t pidfd = -1;
     long pid = clone_child(plan, base, flight, &pidfd);
     close_two(channel[1], verdict[1]);

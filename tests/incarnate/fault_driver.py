@@ -22,7 +22,7 @@ from typing import Any
 from arje import native
 from arje.card.card import Card
 from arje.card.payload import Native
-from arje.card.soma import CgroupLimits, Namespaces, Overlay, PivotRoot, RunAs, Soma, TimeOffsets
+from arje.card.soma import CgroupLimits, Landlock, Namespaces, Overlay, PivotRoot, RunAs, Seccomp, Soma, TimeOffsets
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation, Exit
@@ -54,6 +54,8 @@ def everything(place: Path) -> dict[str, Any]:
         "parent_death_signal": "KILL",
         "dumpable": False,
         "chdir": "/usr",
+        "landlock": Landlock(read=("/",), execute=("/",), write=("-/nowhere",), tcp_bind=(80,)),
+        "seccomp": Seccomp(allow=("@system-service",)),
     }
 
 

@@ -1,0 +1,133 @@
+"""Filters over system calls (seccomp(2)): compiling them with libseccomp, and reading what a compiled one decides.
+
+A filter is a program of classic BPF over the system call's number, architecture and arguments, in the kernel's own format
+(an array of struct sock_filter, 8 bytes each). :func:`decide` runs one, so that what it does to arje's own last calls is
+known before a child is cloned, for the filters of others as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Final
+
+from arje import native
+
+ALLOW: Final = 0x7FFF0000
+LOG: Final = 0x7FFC0000
+USER_NOTIF: Final = 0x7FC00000
+ERRNO: Final = 0x00050000
+KILL_PROCESS: Final = 0x80000000
+FLAG_LOG: Final = 2  # SECCOMP_FILTER_FLAG_LOG: log what is not allowed
+LONGEST: Final = 4096  # instructions: BPF_MAXINSNS
+
+#: Features by what raises OSError when the kernel lacks them (seccomp(2)).
+PROBES: Final[Mapping[str, Callable[[], None]]] = {
+    "seccomp": lambda: native.seccomp_knows(ERRNO),
+    "seccomp.kill-process": lambda: native.seccomp_knows(KILL_PROCESS),
+    "seccomp.log": lambda: native.seccomp_knows(LOG),
+    "seccomp.user-notif": lambda: native.seccomp_knows(USER_NOTIF),
+}
+
+#: AUDIT_ARCH_* by machine (linux/audit.h).
+_ARCHES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+#: Calls that libseccomp may be too old for; from 403 on all architectures number alike.
+_NEWER_NAMES: Final = """cachestat fchmodat2 map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount
+    lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat removexattrat
+    open_tree_attr file_getattr file_setattr"""
+_NEWER: Final = {name: number for number, name in enumerate(_NEWER_NAMES.split(), 451)}
+_ONLY_HERE: Final = {
+    "x86_64": {"uretprobe": 335, "uprobe": 336, "execve": 59},
+    "aarch64": {"execve": 221},
+}
+
+
+@cache
+def number_of(name: str) -> int:
+    """Return the number of a system call here; negative when this machine has no call of this name."""
+    number = native.syscall_number(name)
+    if number != -1:
+        return number
+    return _NEWER.get(name, _ONLY_HERE.get(os.uname().machine, {}).get(name, -1))
+
+
+def here(names: Iterable[str]) -> frozenset[str]:
+    """Return those of the system calls that this machine has."""
+    return frozenset(name for name in names if number_of(name) >= 0)
+
+
+def compiled(
+    rules: Mapping[str, int], *, default: int, foreign: int, architectures: Iterable[str] = ("native",)
+) -> bytes:
+    """Return the filter that gives each named call its action, all other calls ``default``.
+
+    Calls of an architecture that is not named get ``foreign``. Raises OSError: ENOENT without libseccomp, EINVAL for an
+    architecture that does not go with this machine's.
+    """
+    others = [name for name in architectures if name != "native"]
+    numbered = {name: (native.syscall_number(name) if others else number_of(name)) for name in rules}
+    pairs = sorted((number, rules[name]) for name, number in numbered.items() if number != -1)
+    return native.seccomp_compile(default, foreign, others, pairs)
+
+
+_INSTRUCTION: Final = struct.Struct("=HBBI")
+_LOAD, _RETURN, _JUMP, _AND = 0x20, 0x06, 0x05, 0x54
+_TESTS: Final[Mapping[int, Callable[[int, int], bool]]] = {
+    0x15: lambda a, k: a == k,
+    0x25: lambda a, k: a > k,
+    0x35: lambda a, k: a >= k,
+    0x45: lambda a, k: bool(a & k),
+}
+
+
+#: The codes that seccomp takes (linux/bpf_common.h).
+_TAKEN: Final = frozenset(
+    bytes.fromhex("20 80 81 00 01 60 61 02 03 06 16 07 87 84 05")  # loads, stores, returns, moves, negation, goto
+    + bytes.fromhex("04 0c 14 1c 24 2c 34 3c 44 4c 54 5c 64 6c 74 7c a4 ac")  # arithmetic with a value, with X
+    + bytes.fromhex("15 1d 25 2d 35 3d 45 4d")  # jumps if equal, greater, greater or equal, bits set
+)
+
+
+def instructions(program: bytes) -> list[tuple[int, int, int, int]]:
+    """Return the instructions (code, jump if true, jump if false, value). Raises OSError(EINVAL) for what is no filter."""
+    count, rest = divmod(len(program), _INSTRUCTION.size)
+    found = list(_INSTRUCTION.iter_unpack(program)) if rest == 0 else []
+    if not 1 <= count <= LONGEST or rest or found[-1][0] & 7 != _RETURN:
+        raise OSError(errno.EINVAL, "it is no array of struct sock_filter that ends with a return")
+    for at, (code, true, false, value) in enumerate(found):
+        if code not in _TAKEN or (code == _LOAD and (value % 4 or value >= 64)):
+            raise OSError(errno.EINVAL, f"instruction {at} is none that seccomp takes")
+        furthest = value if code == _JUMP else max(true, false) if code & 7 == _JUMP else 0
+        if at + 1 + furthest >= count and code & 7 != _RETURN:
+            raise OSError(errno.EINVAL, f"instruction {at} leads out of the filter")
+    return found
+
+
+def decide(program: bytes, number: int, *, arch: int = 0, arguments: int = 0) -> int | None:
+    """Return the action that a filter gives a system call with every argument ``arguments``.
+
+    ``arch`` is an AUDIT_ARCH_* number, this machine's when 0. None: the filter has instructions that are not read here.
+    Raises OSError(EINVAL) for what is no filter.
+    """
+    steps = instructions(program)
+    low, high = arguments & 0xFFFFFFFF, arguments >> 32
+    data = (number & 0xFFFFFFFF, arch or _ARCHES[os.uname().machine], 0, 0, *(low, high) * 6)
+    at = accumulator = 0
+    while True:
+        code, true, false, value = steps[at]
+        at += 1
+        if code == _RETURN:
+            return value
+        if code == _LOAD and value % 4 == 0 and value // 4 < len(data):
+            accumulator = data[value // 4]
+        elif code == _JUMP:
+            at += value
+        elif code == _AND:
+            accumulator &= value
+        elif code in _TESTS:
+            at += true if _TESTS[code](accumulator, value) else false
+        else:
+            return None

@@ -1,0 +1,112 @@
+/*
+ * The ops that confine for good: landlock(7) and seccomp(2). Rules of child.c hold. What is asked for was fitted to this
+ * kernel by the planner; here it is handed over, and tried where something can be tried without a trace.
+ */
+#include <errno.h>
+#include <linux/fcntl.h> /* O_PATH without _GNU_SOURCE */
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "ops.h"
+#include "functions.h" /* after abi.h, which ops.h brings */
+#include "raw.h"
+
+enum {
+    FOR_FILES = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
+                1 << 14 /* TRUNCATE */ | 1 << 15 /* IOCTL_DEV */,
+    RULE_NET_PORT = 2, /* Linux 6.7; the headers may be older */
+};
+
+int arje_landlock_abi(void) {
+    return (int)raw3(__NR_landlock_create_ruleset, 0, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+int arje_seccomp_knows(uint32_t action) {
+    return (int)raw3(__NR_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action);
+}
+
+/* A step of its own: a path that is missing is the card's mistake, whether or not the ruleset may be done without. */
+long arje_do_landlock_path(const struct arje_op *op, const char **syscall) {
+    *syscall = "openat";
+    long fd = raw4(__NR_openat, AT_FDCWD, op->p, O_PATH | O_CLOEXEC, 0);
+    if (fd >= 0)
+        raw1(__NR_close, fd);
+    return fd < 0 ? fd : 0;
+}
+
+/* Allow what is below a path; one that is missing was written with a dash. */
+static long allow_path(long ruleset, const char *path, uint64_t access) {
+    struct {
+        uint64_t access;
+        int32_t parent;
+    } __attribute__((packed)) rule = {access, 0};
+    long fd = raw4(__NR_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd;
+    rule.parent = (int32_t)fd;
+    long answer = raw4(__NR_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+    if (answer == -EINVAL && (access & FOR_FILES)) { /* it is no directory */
+        rule.access = access & FOR_FILES;
+        answer = raw4(__NR_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+    }
+    raw1(__NR_close, fd);
+    return answer;
+}
+
+static long add_rules(long ruleset, const struct arje_landlock *asked, const char *path, const char **syscall) {
+    const struct arje_landlock_rule *rule = (const struct arje_landlock_rule *)(asked + 1);
+    for (uint32_t i = 0; i < asked->path_count; i++, rule++) {
+        TRY(path, allow_path(ruleset, path, rule->access));
+        path += raw_length(path) + 1;
+    }
+    for (uint32_t i = 0; i < asked->port_count; i++, rule++)
+        TRY("landlock_add_rule port", raw4(__NR_landlock_add_rule, ruleset, RULE_NET_PORT, rule, 0));
+    return 0;
+}
+
+/* Do what must now be refused: 0 when it is. */
+static long still_possible(const struct arje_landlock *asked, const char *path) {
+    long fd = -1, answer = -1;
+    if (asked->try_open)
+        fd = answer = raw4(__NR_openat, AT_FDCWD, path, asked->try_value | O_CLOEXEC, 0);
+    if (asked->try_bind) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)asked->try_value)};
+        fd = raw3(__NR_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        answer = fd < 0 ? fd : raw3(__NR_bind, fd, &address, sizeof address);
+    }
+    if (fd >= 0)
+        raw1(__NR_close, fd);
+    return answer >= 0;
+}
+
+long arje_do_landlock(const struct arje_op *op, const char **syscall) {
+    const struct arje_landlock *asked = op->p;
+    const char *tried = op->q;
+    *syscall = "landlock_create_ruleset";
+    /* fs, net and scoped are struct landlock_ruleset_attr; an older kernel takes the longer one when its rest is 0 */
+    long ruleset = raw3(__NR_landlock_create_ruleset, asked, 3 * sizeof(uint64_t), 0);
+    if (ruleset < 0)
+        return ruleset;
+    long answer = add_rules(ruleset, asked, tried + raw_length(tried) + 1, syscall);
+    if (answer >= 0) {
+        *syscall = "landlock_restrict_self";
+        answer = raw2(__NR_landlock_restrict_self, ruleset, 0);
+    }
+    raw1(__NR_close, ruleset);
+    if (answer >= 0 && still_possible(asked, tried)) {
+        *syscall = "landlock, tried again";
+        answer = -EIO;
+    }
+    return answer;
+}
+
+long arje_do_seccomp(const struct arje_op *op, const char **syscall) {
+    struct sock_fprog program = {.len = (unsigned short)op->a, .filter = (struct sock_filter *)op->p};
+    TRY("seccomp", raw3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->a >> 32, &program));
+    *syscall = "prctl PR_GET_SECCOMP";
+    return op->q == 0 || raw1(__NR_prctl, PR_GET_SECCOMP) == SECCOMP_MODE_FILTER ? 0 : -EIO;
+}
