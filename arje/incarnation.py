@@ -50,6 +50,14 @@ KINDS: Final = {
     "rlimit": "RlimitSkipped",
     "run_as": "CredentialsSkipped",
     "no_new_privs": "NoNewPrivsSkipped",
+    "groups": "GroupsSkipped",
+    "capabilities": "CapabilitySkipped",
+    "securebits": "SecurebitsSkipped",
+    "keyring": "KeyringSkipped",
+    "personality": "PersonalitySkipped",
+    "lock_personality": "PersonalitySkipped",
+    "disable_nested_userns": "NestedUserNamespaces",
+    "join": "JoinSkipped",
 }
 
 
@@ -114,6 +122,7 @@ class Step(StrEnum):
     SIGNALS = "signals"
     DESCRIPTORS = "descriptors"
     UNSHARE = "unshare"
+    JOIN = "join"
     MOUNT_NAMESPACE = "mount-namespace"
     MOUNT_PRIVATE = "mount-private"
     HOSTNAME = "hostname"
@@ -125,13 +134,22 @@ class Step(StrEnum):
     UMASK = "umask"
     AFFINITY = "affinity"
     RLIMIT = "rlimit"
+    PERSONALITY = "personality"
+    NO_NESTED_USER = "no-nested-user"
+    BOUNDING = "bounding"
+    KEEP_CAPS = "keep-caps"
     GROUPS = "groups"
     GID = "gid"
     UID = "uid"
+    CAPSET = "capset"
+    AMBIENT = "ambient"
+    SECUREBITS = "securebits"
+    KEYRING = "keyring"
     PARENT_DEATH_SIGNAL = "parent-death-signal"
     CHDIR = "chdir"
     REPORT = "report"
     NO_NEW_PRIVS = "no-new-privs"
+    LOCK_PERSONALITY = "lock-personality"
     REAPER = "reaper"
     EXEC = "exec"
 

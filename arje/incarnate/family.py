@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
 from arje.incarnation import Degradation
+from arje.kernel.capabilities import CapabilitySet
 from arje.kernel.facts import Facts
 
 
@@ -37,6 +38,7 @@ class Scene:
     """What the child's ops are placed for: the wishes that are still ``have``, the ids, and what comes late."""
 
     soma: Soma
+    capabilities: CapabilitySet
     have: frozenset[str]
     credentials: Credentials | None
     late_user: bool

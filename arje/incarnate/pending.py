@@ -63,6 +63,7 @@ class Pending:
         self._failure: SetupFailed | IncarnationRefused | None = None
         self._facts = b""
         self._spaces: dict[str, str] = {}
+        self._told: Facts | None = None
         self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
         self._confirmed = 0.0
         self.losses = blueprint.losses
@@ -200,9 +201,20 @@ class Pending:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
+        self._told = facts
         return verify.read_back(
             replace(self._plan, losses=self.losses), facts, self._owner.ours, self._group, self.losses
         )
+
+    def _confirmed_by_a_look(
+        self, grants: tuple[Grant, ...], losses: tuple[Degradation, ...]
+    ) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+        """Look at the running payload for what execve may have added. Raises IncarnationRefused."""
+        before = len(losses)
+        grants, losses = verify.look(self._plan, self._told, self._pid, self._child.pidfd, grants, losses)
+        if refused := refusals(self._plan.soma, losses[before:]):
+            raise IncarnationRefused(self._plan.card.label, refused)
+        return grants, losses
 
     def wait(self) -> None:
         """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
@@ -224,7 +236,7 @@ class Pending:
             self.abort()
             raise self._failure
         try:
-            grants, losses = self._read or self._read_back()
+            grants, losses = self._confirmed_by_a_look(*(self._read or self._read_back()))
         except OSError as error:
             self.abort()
             raise SetupFailed(label, Step.REPORT, error.errno or 0, "", str(error.filename or "")) from error

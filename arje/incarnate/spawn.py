@@ -21,6 +21,7 @@ from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import configure, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
+from arje.incarnate.neighbours import Doors, Neighbours, nobody, opened
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
@@ -68,6 +69,8 @@ class Incarnator:
         self._time_early = 0  # CLONE_NEWTIME once the kernel turned out to be older than 6.2
         self._prepared: dict[int, tuple[Card, Blueprint, native.Plan]] = {}
         self._ours = Facts.of_process("self")
+        self.neighbours: Neighbours = nobody
+        """Who else runs here: how ``soma.join`` finds the other service."""
 
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
@@ -107,9 +110,15 @@ class Incarnator:
         if refused:
             raise IncarnationRefused(card.label, refused)
         configure.make_directories(blueprint, self._variables.get("RUNTIME_DIR", ""))
+        with opened(blueprint, self.neighbours) as (blueprint, doors):
+            return self._start(blueprint, encoded, stdio, doors, began)
+
+    def _start(
+        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, doors: Doors, began: float
+    ) -> Pending:
         group, losses = self._make_cgroup(blueprint)
         try:
-            blueprint, child, late = self._clone(blueprint, encoded, stdio, group)
+            blueprint, child, late = self._clone(blueprint, encoded, stdio, group, doors)
         except BaseException:
             if group is not None:
                 discard(group)
@@ -148,7 +157,7 @@ class Incarnator:
         return group, configure.write_limits(blueprint, group)
 
     def _clone(
-        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, group: Cgroup | None
+        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, group: Cgroup | None, doors: Doors
     ) -> tuple[Blueprint, native.Child, bool]:
         """Clone, planning again without what the kernel refuses. The bool: the cgroup is still to be entered."""
         fds = (stdio.stdin, stdio.stdout, stdio.stderr)
@@ -164,6 +173,9 @@ class Incarnator:
                     early_unshare=early,
                     cgroup_fd=fd,
                     say_ready="rlimit.nofile" in blueprint.has,
+                    apart=blueprint.apart,
+                    joins=doors.joins,
+                    pid_namespace=doors.pid_namespace,
                 )
                 if early:
                     self._await_apart(child)
@@ -181,13 +193,14 @@ class Incarnator:
                 continue
             else:
                 blueprint = self._without_refused(blueprint, number)
-            blueprint = plan.make(
+            again = plan.make(
                 blueprint.card,
                 self.capabilities,
                 variables=self._variables,
                 losses=blueprint.losses,
                 cgroup_late=late,
             )
+            blueprint = replace(again, joined=blueprint.joined)
             refused = refusals(blueprint.soma, blueprint.losses)
             if refused:
                 raise IncarnationRefused(blueprint.card.label, refused)

@@ -86,12 +86,20 @@ static arje_do function_of(uint32_t step) {
     case ARJE_PIVOT_ROOT: return arje_do_pivot_root;
     case ARJE_SESSION: return do_session;
     case ARJE_UMASK: return do_umask;
+    case ARJE_PERSONALITY: return arje_do_personality;
+    case ARJE_BOUNDING: return arje_do_bounding;
+    case ARJE_KEEP_CAPS: return arje_do_keep_caps;
     case ARJE_GROUPS: return arje_do_groups;
     case ARJE_GID: return arje_do_gid;
     case ARJE_UID: return arje_do_uid;
+    case ARJE_CAPSET: return arje_do_capset;
+    case ARJE_AMBIENT: return arje_do_ambient;
+    case ARJE_SECUREBITS: return arje_do_securebits;
+    case ARJE_KEYRING: return arje_do_keyring;
     case ARJE_PARENT_DEATH_SIGNAL: return do_parent_death_signal;
     case ARJE_CHDIR: return do_chdir;
     case ARJE_NO_NEW_PRIVS: return arje_do_no_new_privs;
+    case ARJE_LOCK_PERSONALITY: return arje_do_lock_personality;
     default: return 0;
     }
 }
