@@ -192,6 +192,8 @@ class Pending:
     def _degrade(self, record: native.Record) -> None:
         feature = self._plan.ops[record.op_index].feature
         wish = next((wish for wish in self._plan.wishes if wish.feature == feature), None)
+        if any(loss.feature == feature and loss.obtained == "none" for loss in self.losses):
+            return  # what fails because of it is the same loss
         if wish is not None:  # a report that could not be made is no loss by itself: it is read from outside then
             self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
 
