@@ -18,7 +18,9 @@ def capabilities(value: Any, field: str) -> Any:
     except Unreadable as error:
         wrong = [Unreadable(f"{field}.{each.field}".rstrip("."), str(each), each.remedy) for each in error.all()]
         name = field.rpartition(".")[2]
-        raise together([Unreadable(each.field, str(each), each.remedy.replace("{name}", name)) for each in wrong]) from error
+        raise together(
+            [Unreadable(each.field, str(each), each.remedy.replace("{name}", name)) for each in wrong]
+        ) from error
     return {"bounding": kept, "keep": kept}
 
 
@@ -32,7 +34,9 @@ def with_auto(soma: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
     maps = [name for name in ("uid_map", "gid_map") if isinstance(soma.get(name), str)]
     for name in maps:
         if soma[name] != "auto":
-            wrong.append(Unreadable(f"soma.{name}", f"{shown(soma[name])} is no map", 'write "auto", or a list of lines'))
+            wrong.append(
+                Unreadable(f"soma.{name}", f"{shown(soma[name])} is no map", 'write "auto", or a list of lines')
+            )
     plain = {name: value for name, value in soma.items() if name not in maps}
     return plain | {"auto_map": True} if maps else plain
 

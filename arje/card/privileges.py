@@ -55,7 +55,7 @@ KEYRINGS: Final = ("inherit", "new")
 
 
 def named(known: Iterable[str], what: str) -> Check:
-    """Return the check of a name: in any case, with ``_`` or ``-``, with CAP_ before. It returns the name as arje has it."""
+    """Return the check of a name in any case, with ``_`` or ``-``, with CAP_ before; it returns the name as arje has it."""
     names = tuple(known)
 
     def check(value: Any) -> str:

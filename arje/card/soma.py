@@ -102,8 +102,8 @@ class Soma:
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
     namespaces: Namespaces = field(default_factory=Namespaces)
-    """Which namespaces are its own: a table, a list of kinds, or a preset: ``"all"`` is pid, mount, net, uts, ipc and cgroup,
-    ``"minimal"`` is pid, mount, net and cgroup. Neither has user and time."""
+    """Which namespaces are its own: a table, a list of kinds, or a preset: ``"all"`` is pid, mount, net, uts, ipc and
+    cgroup, ``"minimal"`` is pid, mount, net and cgroup. Neither has user and time."""
     uid_map: IdMaps = ()
     """Lines of the uid map; empty with a user namespace means one line: 0 inside, the service's uid outside."""
     gid_map: IdMaps = ()

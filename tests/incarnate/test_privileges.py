@@ -228,16 +228,16 @@ def test_root_cannot_have_less_than_its_bounding_set(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "field", "words", "remedy"),
     [
-        ('capabilities = ["CAP_CHWON"]', "capabilities", "no capability 'CAP_CHWON'", "did you mean 'chown'?"),
-        ("capabilities = [7]", "capabilities", "7 is not text", "quotes"),
+        ('capabilities = ["CAP_CHWON"]', "capabilities.0", "no capability 'CAP_CHWON'", "did you mean 'chown'?"),
+        ("capabilities = [7]", "capabilities.0", "7 is not text", "quotes"),
         ('capabilities = "chown"', "capabilities", "is not a list", "write a list"),
-        ('capabilities = {keep = ["x"]}', "capabilities.keep", "no capability 'x'", ""),
+        ('capabilities = {keep = ["x"]}', "capabilities.keep.0", "no capability 'x'", ""),
         ('capabilities = {kept = ["chown"]}', "capabilities.kept", "no such field", "did you mean 'keep'?"),
-        ('securebits = ["keep-caps"]', "securebits", "execve clears keep-caps", "capabilities.keep"),
-        ('personality = "linus"', "personality", "no personality 'linus'", "did you mean 'linux"),
+        ('securebits = ["keep-caps"]', "securebits.0", "execve clears keep-caps", "capabilities.keep"),
+        ('personality = "linus"', "personality.0", "no personality 'linus'", "did you mean 'linux"),
         ('keyring = "knew"', "keyring", "no keyring 'knew'", "did you mean 'new'?"),
         ('uid_map = "automatic"', "uid_map", "is no map", 'write "auto"'),
-        ('join = {nte = "x"}', "join.nte", "no namespace 'nte'", "did you mean 'net'?"),
+        ('join = {nte = "x"}', "join.nte", "no such field", "did you mean 'net'?"),
         ('join = {net = "-"}', "join.net", "'-' is no label", "name a service"),
     ],
 )
