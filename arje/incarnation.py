@@ -70,6 +70,14 @@ KINDS: Final = {
     "credentials": "MountSkipped",
     "seccomp": "SeccompSkipped",
     "landlock": "LandlockReduced",
+    "groups": "GroupsSkipped",
+    "capabilities": "CapabilitySkipped",
+    "securebits": "SecurebitsSkipped",
+    "keyring": "KeyringSkipped",
+    "personality": "PersonalitySkipped",
+    "lock_personality": "PersonalitySkipped",
+    "disable_nested_userns": "NestedUserNamespaces",
+    "join": "JoinSkipped",
 }
 
 
@@ -139,6 +147,7 @@ class Step(StrEnum):
     SIGNALS = "signals"
     DESCRIPTORS = "descriptors"
     UNSHARE = "unshare"
+    JOIN = "join"
     MOUNT_NAMESPACE = "mount-namespace"
     MOUNT_PRIVATE = "mount-private"
     HOSTNAME = "hostname"
@@ -163,13 +172,22 @@ class Step(StrEnum):
     UMASK = "umask"
     AFFINITY = "affinity"
     RLIMIT = "rlimit"
+    PERSONALITY = "personality"
+    NO_NESTED_USER = "no-nested-user"
+    BOUNDING = "bounding"
+    KEEP_CAPS = "keep-caps"
     GROUPS = "groups"
     GID = "gid"
     UID = "uid"
+    CAPSET = "capset"
+    AMBIENT = "ambient"
+    SECUREBITS = "securebits"
+    KEYRING = "keyring"
     PARENT_DEATH_SIGNAL = "parent-death-signal"
     CHDIR = "chdir"
     REPORT = "report"
     NO_NEW_PRIVS = "no-new-privs"
+    LOCK_PERSONALITY = "lock-personality"
     LANDLOCK_PATH = "landlock-path"
     LANDLOCK = "landlock"
     SECCOMP = "seccomp"

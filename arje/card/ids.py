@@ -89,4 +89,4 @@ class RunAs:
 
 
 #: The names of these wishes in ``require``, ``prefer`` and degradations.
-FEATURES: Final = ("id-map", "run_as", "no_new_privs")
+FEATURES: Final = ("id-map", "run_as", "groups", "no_new_privs")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from arje.card import file_words, filters
+from arje.card import file_words, filters, privilege_words
 from arje.card.nearest import nearest
 from arje.card.payload import variable
 from arje.card.rules import text
@@ -146,6 +146,7 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     **file_words.WORDS,
     "seccomp": filters.spelled_seccomp,
     "landlock": filters.spelled_landlock,
+    **privilege_words.WORDS,
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_swap_max")
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout")
@@ -182,6 +183,7 @@ def _converted(
 
 
 def _soma(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
+    raw = privilege_words.with_auto(raw, wrong)
     soma = _converted(raw, dict.fromkeys(NOT_YET, _not_yet) | _SOMA, "soma", wrong)
     if isinstance(group := soma.get("cgroup"), dict):
         soma["cgroup"] = _converted(group, dict.fromkeys(_SIZED, size_or_max), "soma.cgroup", wrong)

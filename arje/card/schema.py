@@ -8,6 +8,7 @@ from arje.card.limits import RLIMITS
 from arje.card.loader import adapter
 from arje.card.namespaces import Namespaces
 from arje.card.normalise import PRESETS
+from arje.card.privileges import CAPABILITY_LIST, PERSONALITIES, SECUREBITS
 
 _SIZE: Final = {"type": "string", "pattern": r"^\s*\d+\s*[KMGTkmgt]?([iI]?[bB])?\s*$"}
 _LIMIT: Final = {"anyOf": [{"type": "integer", "minimum": 0}, _SIZE, {"enum": ["infinity", "unlimited"]}]}
@@ -24,6 +25,11 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
         {"type": "array", "items": {"enum": list(Namespaces.__slots__)}},
     ],
     ("Soma", "run_as"): [{"type": "string", "pattern": "^[^:]+(:[^:]+)?$"}, {"type": "integer", "minimum": 0}],
+    ("Soma", "uid_map"): [{"const": "auto"}],
+    ("Soma", "gid_map"): [{"const": "auto"}],
+    ("Soma", "capabilities"): [dict(CAPABILITY_LIST.written or {})],
+    ("Soma", "securebits"): [{"enum": list(SECUREBITS)}],
+    ("Soma", "personality"): [{"enum": list(PERSONALITIES)}],
     ("Overlay", "lower"): [{"type": "string"}],
     ("Soma", "seccomp"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     **{("Seccomp", field): [{"type": "string"}] for field in ("allow", "deny", "architectures")},

@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card import files, filters, ids, limits, namespaces, signals
+from arje.card import files, filters, ids, join, limits, namespaces, privileges, signals
 from arje.card.files import Bind, Credential, InjectedFile, Overlay, PivotRoot, Proc, Symlink, Tmpfs
 from arje.card.filters import Landlock, LandlockRules, Seccomp, SeccompFilter
 from arje.card.ids import IdMap, IdMaps, RunAs
+from arje.card.join import Join
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
 from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
+from arje.card.privileges import Capabilities, Keyring, Personality, Securebits
 from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "NOT_YET",
     "RLIMITS",
     "Bind",
+    "Capabilities",
     "CgroupLimits",
     "Credential",
     "IdMap",
     "InjectedFile",
+    "Join",
     "Landlock",
     "Namespaces",
     "Overlay",
@@ -46,12 +50,6 @@ _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings":
 
 #: Card field → what it will be, for fields that isolation.md promises and that this version refuses by name.
 NOT_YET: Final = {
-    "join": "entering another service's namespaces",
-    "disable_nested_userns": "forbidding nested user namespaces",
-    "capabilities": "capability sets",
-    "securebits": "securebits",
-    "keyring": "session keyrings",
-    "personality": "execution domains",
     "network": "network set-ups other than the net namespace's loopback",
     "nice": "nice levels",
     "ioprio": "io priorities",
@@ -99,13 +97,33 @@ class Soma:
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
     namespaces: Namespaces = field(default_factory=Namespaces)
-    """Which namespaces are its own: a table, a list, or ``"all"`` or ``"minimal"``."""
+    """Which namespaces are its own: a table, a list of kinds, or a preset: ``"all"`` is pid, mount, net, uts, ipc and
+    cgroup, ``"minimal"`` is pid, mount, net and cgroup. Neither has user and time."""
     uid_map: IdMaps = ()
     """Lines of the uid map; empty with a user namespace means one line: 0 inside, the service's uid outside."""
     gid_map: IdMaps = ()
     """Lines of the gid map; empty as for ``uid_map``."""
+    auto_map: Flag = False
+    """A map without lines is found: 0 is the manager's user, from 1 on come the ids that /etc/subuid and /etc/subgid give
+    it. A manager that is root takes all of them from those of ``arje``, or else of ``root``. As a card writes it:
+    ``uid_map = "auto"``; ``run_as`` then means ids inside."""
+    disable_nested_userns: Flag = False
+    """Nobody in the service can make user namespaces. Wants a user namespace of its own, and takes CAP_SYS_RESOURCE in it
+    away, with which the limit (user.max_user_namespaces, namespaces(7)) could be lifted again."""
+    join: Join = field(default_factory=Join)
+    """Namespaces of other services that it lives in: ``join = {net = "other-service"}``."""
     run_as: RunAs | None = None
     """User and groups of the payload; None means those of the manager."""
+    capabilities: Capabilities | None = None
+    """What it may do beyond its user: a list (``["net_bind_service"]``: exactly these; ``[]``: none), or a table."""
+    securebits: Securebits = ()
+    """Securebits of capabilities(7): ``noroot``, ``no-setuid-fixup``, … and ``-locked``; a list sets exactly these."""
+    keyring: Keyring = "inherit"
+    """Session keyring (session-keyring(7)): ``inherit`` the manager's, or a ``new`` one."""
+    personality: Personality = ()
+    """Execution domain and flags of personality(2): ``"linux32"``, ``["addr-no-randomize"]``; empty: the manager's."""
+    lock_personality: Flag = False
+    """Whether personality(2) can change nothing any more."""
     rlimits: tuple[tuple[str, int, int], ...] = ()
     """``(name, soft, hard)`` per limit; a card writes a table ``{nofile = 1024, core = [0, "infinity"]}``."""
     cgroup: CgroupLimits | None = None
@@ -185,6 +203,8 @@ class Soma:
 FEATURES: Final = (
     *namespaces.FEATURES,
     *ids.FEATURES,
+    *privileges.FEATURES,
+    *join.FEATURES,
     *files.FEATURES,
     *limits.FEATURES,
     *filters.FEATURES,

@@ -59,6 +59,10 @@ class Blueprint:
     late_user: bool
     credentials: Credentials | None
     judged: bool
+    apart: bool = False
+    """The child has memory of its own."""
+    joined: tuple[tuple[str, str], ...] = ()
+    """The namespaces that are entered, by kind: ``("net", "net:[…]")``. Known once they are opened."""
     has: frozenset[str] = field(init=False)
     """The features that are still asked of the kernel, those that are lost in part among them."""
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
-import shutil
-import signal
 from collections.abc import Iterator
 
 from arje import native
 from arje.card.soma import IdMap
-from arje.kernel import process
+from arje.kernel import helper, powers, process
 
 
 @contextlib.contextmanager
@@ -34,21 +33,33 @@ def target(pid: int, *, parent: int | None) -> Iterator[int]:
         os.close(directory)
 
 
+def is_direct(lines: tuple[IdMap, ...], own: int) -> bool:
+    """Whether an ordinary user writes this map itself: one line for one id, its own (user_namespaces(7))."""
+    return len(lines) == 1 and lines[0].outside == own and lines[0].count == 1
+
+
+@functools.cache
+def _maps_any() -> bool:
+    return powers.both_bits(int(process.status("self")["CapEff"], 16))
+
+
 def write(
     spawner: native.Spawner, pid: int, directory: int, uid_map: tuple[IdMap, ...], gid_map: tuple[IdMap, ...]
 ) -> None:
-    """Write both maps of the namespace that a process is in; ``directory`` is its :func:`target`. Raises OSError."""
-    privileged = os.geteuid() == 0
-    if not privileged:
-        _write(directory, "setgroups", "deny")
-    for name, lines, own, helper in (
+    """Write both maps of the namespace that a process is in; ``directory`` is its :func:`target`. Raises OSError.
+
+    Groups are denied to whoever maps its own group itself; newgidmap(1) leaves them to whoever has a range of them.
+    """
+    for name, lines, own, helper_name in (
         ("gid_map", gid_map, os.getegid(), "newgidmap"),
         ("uid_map", uid_map, os.geteuid(), "newuidmap"),
     ):
-        if privileged or (len(lines) == 1 and lines[0].outside == own and lines[0].count == 1):
+        if _maps_any() or is_direct(lines, own):
+            if name == "gid_map" and not _maps_any():
+                _write(directory, "setgroups", "deny")
             _write(directory, name, text(lines))
         else:
-            _by_helper(spawner, helper, pid, lines)
+            _by_helper(spawner, helper_name, pid, lines)
 
 
 def text(lines: tuple[IdMap, ...]) -> str:
@@ -69,27 +80,8 @@ def _write(directory: int, name: str, text: str) -> None:
         os.close(fd)
 
 
-def _by_helper(spawner: native.Spawner, helper: str, pid: int, lines: tuple[IdMap, ...]) -> None:
-    path = shutil.which(helper)
-    if path is None:
-        raise FileNotFoundError(2, f"{helper} is not installed")
+def _by_helper(spawner: native.Spawner, name: str, pid: int, lines: tuple[IdMap, ...]) -> None:
     words = [str(pid), *(str(number) for line in lines for number in (line.inside, line.outside, line.count))]
-    plan = native.Plan([], [path.encode()], [helper.encode(), *map(str.encode, words)], [], reaper=False)
-    with open("/dev/null", "r+b", buffering=0) as null:
-        child = spawner.spawn(plan, (null.fileno(), null.fileno(), null.fileno()), clone_flags=0)
-    try:
-        native.release(child.status_fd)
-        while native.receive(child.status_fd, block=True):
-            pass
-        info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
-        if info is None or info.si_status != 0:
-            raise PermissionError(1, f"{helper} {' '.join(words)} refused")
-    except BaseException:  # its stack is not given back before it has ended
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
-        raise
-    finally:
-        for fd in (child.pidfd, child.status_fd):
-            os.close(fd)
-        spawner.give_back(child)
+    done = helper.run(spawner, name, words)
+    if done.status != 0:
+        raise PermissionError(1, done.said or f"{name} {' '.join(words)} refused")

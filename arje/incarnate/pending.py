@@ -65,6 +65,7 @@ class Pending:
         self._failure: SetupFailed | IncarnationRefused | None = None
         self._facts = b""
         self._spaces: dict[str, str] = {}
+        self._told: Facts | None = None
         self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
         self._judged: tuple[Degradation, ...] = ()
         self._confirmed = 0.0
@@ -195,7 +196,7 @@ class Pending:
         """One degradation for each feature: what else of it fails follows from the first."""
         feature = self._plan.ops[record.op_index].feature
         wish = next((wish for wish in self._plan.wishes if wish.feature == feature), None)
-        lost = {loss.feature: loss for loss in self.losses}
+        lost = {loss.feature: loss for loss in self.losses if loss.obtained == "none"}
         if wish is None or feature in lost:  # a report that could not be made is no loss: it is read from outside then
             return
         under = lost.get(self._plan.stands_on(record.op_index)) if record.errno == errno.ECANCELED else None
@@ -211,12 +212,23 @@ class Pending:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
+        self._told = facts
         if facts and self._confirmed and self._plan.has & SHOWN_AFTER:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         return verify.read_back(
             replace(self._plan, losses=self.losses), facts, self._owner.ours, self._group, self.losses
         )
+
+    def _confirmed_by_a_look(
+        self, grants: tuple[Grant, ...], losses: tuple[Degradation, ...]
+    ) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+        """Look at the running payload for what execve may have added. Raises IncarnationRefused."""
+        before = len(losses)
+        grants, losses = verify.look(self._plan, self._told, self._pid, self._child.pidfd, grants, losses)
+        if refused := refusals(self._plan.soma, losses[before:]):
+            raise IncarnationRefused(self._plan.card.label, refused)
+        return grants, losses
 
     def wait(self) -> None:
         """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
@@ -243,7 +255,7 @@ class Pending:
         try:
             if self._read is None or self.losses != self._judged or self._plan.has & SHOWN_AFTER:
                 self._read = self._read_back()
-            grants, losses = self._read
+            grants, losses = self._confirmed_by_a_look(*self._read)
         except OSError as error:
             self.abort()
             raise SetupFailed(label, Step.REPORT, error.errno or 0, "", str(error.filename or "")) from error

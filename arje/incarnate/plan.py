@@ -15,12 +15,12 @@ from arje.card.payload import Native
 from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Blueprint, Program
-from arje.incarnate.families import FAMILIES, files, filters, ids, namespaces
+from arje.incarnate.families import FAMILIES, files, filters, ids, joins, namespaces, privileges
 from arje.incarnate.families.namespaces import feature_of
 from arje.incarnate.family import Scene, Unworkable
 from arje.incarnate.policy import is_required
 from arje.incarnate.setup import ChildSetup
-from arje.incarnate.wishes import foresee, foresee_identity, refuse_nonsense, wishes_of
+from arje.incarnate.wishes import foresee, refuse, refuse_nonsense, wishes_of
 from arje.incarnation import Degradation, Step
 from arje.kernel import identity
 from arje.kernel.capabilities import CapabilitySet
@@ -47,11 +47,20 @@ def make(
         raise SetupFailed(card.label, Step.PLAN, 0, "payload", "a virtual card has no process")
     soma = _expand(card.soma, variables or {})
     refuse_nonsense(card, soma)
-    soma = filters.implied(_user_first(soma, capabilities), capabilities)
+    mine, asked_user = capabilities.powers, soma.namespaces.user
+    soma = ids.with_auto(_user_first(soma, capabilities), capabilities)
+    soma = filters.implied(soma, capabilities)
     wishes = tuple(wishes_of(soma))
     who = _identity(card, soma)
-    known = (*losses, *foresee_identity(who, soma, capabilities), *filters.foresee(soma, capabilities))
+    known = (
+        *losses,
+        *ids.foresee(soma, who, capabilities),
+        *joins.foresee(soma, capabilities),
+        *privileges.foresee(soma, asked_user, capabilities),
+        *filters.foresee(soma, capabilities),
+    )
     lost = foresee(wishes, soma, capabilities, known)
+    soma, lost = ids.without_maps(soma, lost, mine)
     gone = {loss.feature for loss in lost if not loss.partial}
     have = frozenset(wish.feature for wish in wishes) - gone
     late_user = "user" in have and capabilities.privileged
@@ -62,8 +71,11 @@ def make(
         kinds = tuple(kind for kind in kinds if kind != "cgroup")
     if "run_as" not in have:
         who = None
-    uid_map, gid_map = ids.maps(soma, who) if "user" in have else ((), ())
-    who_inside = ids.credentials(soma, who, have, (uid_map, gid_map), late_user=late_user)
+    maps = ids.maps(soma, who, mine) if "user" in have else ((), ())
+    who_inside = ids.credentials(soma, who, have, maps, mine)
+    for problem in (ids.unmapped(soma, who, maps), privileges.unworkable(soma, who_inside)):
+        if problem is not None:
+            refuse(card, problem)
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
     judged = soma.strict_caps or bool(soma.require)
     scene = Scene(
@@ -73,7 +85,7 @@ def make(
         credentials=who_inside,
         late_user=late_user,
         cgroup_late=cgroup_late,
-        maps=(uid_map, gid_map),
+        maps=maps,
         wishes=wishes,
         label=card.label,
         runtime_dir=(variables or {}).get("RUNTIME_DIR", ""),
@@ -81,9 +93,7 @@ def make(
     try:
         _place(setup, scene, judged=judged)
     except Unworkable as error:
-        field, detail, hint = error.problem
-        line = card.source.line_of(field)
-        raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=hint, line=line) from error
+        refuse(card, error.problem)
     return Blueprint(
         card=card,
         soma=soma,
@@ -92,11 +102,12 @@ def make(
         losses=lost,
         kinds=kinds,
         ops=tuple(setup.ops),
-        uid_map=uid_map,
-        gid_map=gid_map,
+        uid_map=maps[0],
+        gid_map=maps[1],
         late_user=late_user,
         credentials=who_inside,
         judged=judged,
+        apart="join.time" in have or ids.is_another(who_inside, maps, have, mine),
     )
 
 
@@ -152,11 +163,16 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     soma = scene.soma
     if soma.new_session:
         setup.with_session()
+    joins.place(setup, scene)
     namespaces.place(setup, scene)
     files.place(setup, scene)
     setup.with_umask(soma.umask)
+    ids.place_user(setup, scene)
+    joins.place_user(setup, scene)
     filters.place_early(setup, scene)
+    privileges.place_before(setup, scene)
     ids.place(setup, scene)
+    privileges.place_after(setup, scene)
     if soma.parent_death_signal:
         setup.with_parent_death_signal(signal_number(soma.parent_death_signal))
     if soma.chdir:
@@ -164,6 +180,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     setup.with_report(_facts(scene.have), judged=judged)
     if soma.no_new_privs:
         setup.with_no_new_privs()
+    privileges.place_last(setup, scene)
     filters.place(setup, scene)
 
 

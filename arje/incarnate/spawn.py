@@ -22,6 +22,7 @@ from arje.incarnate import configure, idmap, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.family import loss_of
+from arje.incarnate.neighbours import Doors, Neighbours, nobody, opened
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
@@ -70,6 +71,8 @@ class Incarnator:
         self._prepared: dict[int, tuple[Card, Blueprint, native.Plan]] = {}
         self._ours = Facts.of_process("self")
         self._idmaps: dict[tuple[str, ...], int] = {}
+        self.neighbours: Neighbours = nobody
+        """Who else runs here: how ``soma.join`` finds the other service."""
 
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
@@ -109,9 +112,15 @@ class Incarnator:
         if refused:
             raise IncarnationRefused(card.label, refused)
         configure.make_directories(blueprint, self._variables.get("RUNTIME_DIR", ""))
+        with opened(blueprint, self.neighbours) as (blueprint, doors):
+            return self._start(blueprint, encoded, stdio, doors, began)
+
+    def _start(
+        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, doors: Doors, began: float
+    ) -> Pending:
         group, losses = self._make_cgroup(blueprint)
         try:
-            blueprint, child, late = self._clone(blueprint, encoded, stdio, group)
+            blueprint, child, late = self._clone(blueprint, encoded, stdio, group, doors)
         except BaseException:
             if group is not None:
                 discard(group)
@@ -150,7 +159,7 @@ class Incarnator:
         return group, configure.write_limits(blueprint, group)
 
     def _clone(
-        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, group: Cgroup | None
+        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, group: Cgroup | None, doors: Doors
     ) -> tuple[Blueprint, native.Child, bool]:
         """Clone, planning again without what the kernel refuses. The bool: the cgroup is still to be entered."""
         fds = (stdio.stdin, stdio.stdout, stdio.stderr)
@@ -167,6 +176,9 @@ class Incarnator:
                     cgroup_fd=fd,
                     idmap_fd=self._idmap(blueprint),
                     say_ready="rlimit.nofile" in blueprint.has,
+                    apart=blueprint.apart,
+                    joins=doors.joins,
+                    pid_namespace=doors.pid_namespace,
                 )
                 if early:
                     self._await_apart(child)
@@ -184,13 +196,14 @@ class Incarnator:
                 continue
             else:
                 blueprint = self._without_refused(blueprint, number)
-            blueprint = plan.make(
+            again = plan.make(
                 blueprint.card,
                 self.capabilities,
                 variables=self._variables,
                 losses=blueprint.losses,
                 cgroup_late=late,
             )
+            blueprint = replace(again, joined=blueprint.joined)
             refused = refusals(blueprint.soma, blueprint.losses)
             if refused:
                 raise IncarnationRefused(blueprint.card.label, refused)

@@ -7,14 +7,17 @@ asked of the kernel again by the step that did it (``getsid``, ``PR_GET_PDEATHSI
 
 from __future__ import annotations
 
+import select
 import time
+from dataclasses import replace
 from typing import Final
 
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.families import FAMILIES
+from arje.incarnate.families import FAMILIES, privileges
 from arje.incarnate.families.limits import read_cgroup
 from arje.incarnate.family import Answer, Reader
 from arje.incarnation import Cause, Degradation, Grant
+from arje.kernel import process
 from arje.kernel.cgroup import Cgroup
 from arje.kernel.facts import Facts
 
@@ -54,6 +57,37 @@ def _answer(plan: Blueprint, facts: Facts | None, ours: Facts, group: Cgroup | N
         return reader(facts, ours, plan, wish)
     except (KeyError, OSError) as error:
         return Answer(f"not readable: {error}", False)
+
+
+def look(
+    plan: Blueprint,
+    told: Facts | None,
+    pid: int,
+    pidfd: int,
+    grants: tuple[Grant, ...],
+    losses: tuple[Degradation, ...],
+) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+    """Return the same, corrected by what the running payload has: the file of a program may have rights of its own.
+
+    New losses are at the end. A payload that has ended already is believed.
+    """
+    if told is None or plan.soma.capabilities is None:
+        return grants, losses
+    try:
+        running = process.status(pid)
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        more = {} if ended.poll(0) else privileges.excess(plan, told.status, running)  # its number was nobody else's
+    except (FileNotFoundError, ProcessLookupError, KeyError):
+        return grants, losses
+    lost = {loss.feature for loss in losses}
+    wishes = {wish.feature: wish for wish in plan.wishes if wish.feature in more and wish.feature not in lost}
+    why, remedy = "the program's file has rights of its own (setuid, setgid or capabilities)", "set no_new_privs"
+    found = [replace(_drifted(wish, more[name]), detail=why, remedy=remedy) for name, wish in wishes.items()]
+    corrected = tuple(
+        replace(grant, granted=more[grant.feature], ok=False) if grant.feature in wishes else grant for grant in grants
+    )
+    return corrected, (*losses, *found)
 
 
 def _drifted(wish: Wish, granted: str) -> Degradation:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from arje.card.card import Card
 from arje.card.files import ITEMISED
 from arje.card.soma import FEATURES, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Wish
-from arje.incarnate.families import FAMILIES
-from arje.incarnate.family import loss_of
+from arje.incarnate.families import FAMILIES, joins
+from arje.incarnate.family import Nonsense, loss_of
 from arje.incarnation import Cause, Degradation, Step
-from arje.kernel import identity
 from arje.kernel.capabilities import Availability, CapabilitySet
 
 #: Features that mean nothing without another: when the right one is lost, so is the left one.
@@ -29,22 +27,27 @@ def wishes_of(soma: Soma) -> Iterator[Wish]:
         yield from family.wishes(soma)
 
 
+def refuse(card: Card, problem: Nonsense) -> NoReturn:
+    """Raise SetupFailed with step ``plan`` for something that cannot work."""
+    field, detail, hint = problem
+    raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=hint, line=card.source.line_of(field))
+
+
 def refuse_nonsense(card: Card, soma: Soma) -> None:
     """Raise SetupFailed with step ``plan`` for the first thing that cannot work on any machine."""
-
-    def refuse(field: str, detail: str, hint: str) -> None:
-        line = card.source.line_of(field)
-        raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=hint, line=line)
-
     for family in FAMILIES:
         for problem in family.nonsense(soma):
-            refuse(*problem)
+            refuse(card, problem)
+    for problem in joins.itself(card):
+        refuse(card, problem)
+    known = {*FEATURES, *(feature.partition(".")[0] for feature in FEATURES)}
     for name in (*soma.require, *soma.prefer):
-        if name not in FEATURES and name not in ("cgroup", "rlimit") and name.partition(".")[0] not in ITEMISED:
-            refuse("soma.require" if name in soma.require else "soma.prefer", f"no feature {name!r}", "")
+        if name not in known and name.partition(".")[0] not in ITEMISED:
+            field = "soma.require" if name in soma.require else "soma.prefer"
+            refuse(card, Nonsense(field, f"no feature {name!r}", ""))
     for field, value in texts(soma, "soma"):
         if "\0" in value:
-            refuse(field, f"a NUL byte in {value!r}", "remove it")
+            refuse(card, Nonsense(field, f"a NUL byte in {value!r}", "remove it"))
 
 
 def texts(value: Any, field: str) -> Iterator[tuple[str, str]]:
@@ -82,13 +85,3 @@ def foresee(
                 because = replace(lost[needed], feature=wish.feature, requested=wish.requested)
                 lost[wish.feature] = replace(because, detail=f"needs {needed}: {because.detail}")
     return tuple(lost.values())
-
-
-def foresee_identity(who: identity.Identity | None, soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
-    """Foresee that an ordinary user cannot become another one."""
-    mapped = any(line.inside == who.uid and line.outside != os.geteuid() for line in soma.uid_map) if who else False
-    if who is None or capabilities.privileged or mapped or who.uid == os.geteuid():
-        return ()
-    detail = f"user {os.geteuid()} may not become user {who.uid}"
-    no = Availability("run_as", False, False, Cause.NO_CAPABILITY, 1, "setresuid", detail, "run the manager as root")
-    return (loss_of(Wish("run_as", who.name, "soma.run_as"), no),)

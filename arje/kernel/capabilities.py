@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from arje import native
 from arje.incarnation import Cause
-from arje.kernel import identity, landlock, mounts, process, seccomp
+from arje.kernel import delegation, landlock, mounts, process, seccomp
+from arje.kernel.powers import SETPCAP, SYS_ADMIN, Powers
 
 #: Namespace kinds by the names of their features (the cgroup namespace is ``cgroup-ns``; ``cgroup`` is the directory).
 KINDS: Final = {("cgroup-ns" if kind == "cgroup" else kind): flag for kind, flag in native.CLONE_NEW.items()}
@@ -60,6 +60,7 @@ class CapabilitySet:
     features: dict[str, Availability]
     controllers: frozenset[str]
     cgroup_base: Path | None
+    powers: Powers = field(default_factory=Powers.detect)
 
     def __getitem__(self, feature: str) -> Availability:
         """Return what was found for a feature or its family; what nobody tried is available until the kernel says no."""
@@ -84,10 +85,12 @@ class CapabilitySet:
         else:
             controllers = frozenset((cgroup_base / "cgroup.subtree_control").read_text().split())
             found += [Availability("cgroup", True), *(_limit(name, cgroup_base, controllers) for name in CGROUP_FILES)]
+        powers = Powers.detect()
+        user = next(entry for entry in found if entry.feature == "user")
         found += _mounts({entry.feature: entry for entry in found})
         found += [*_filters(), _libseccomp()]
-        found += [_helper("newuidmap", "newuidmap"), _sub_ids()]
-        return cls(_has_sys_admin(), {entry.feature: entry for entry in found}, controllers, cgroup_base)
+        found += _identities(powers, user, probe)
+        return cls(_has_sys_admin(), {entry.feature: entry for entry in found}, controllers, cgroup_base, powers)
 
 
 def _has_sys_admin() -> bool:
@@ -196,31 +199,23 @@ def _libseccomp() -> Availability:
     return Availability("libseccomp", False, False, Cause.HELPER_MISSING, detail=detail, remedy=remedy)
 
 
-def _helper(feature: str, program: str) -> Availability:
-    if shutil.which(program):
-        return Availability(feature, True)
-    return Availability(
-        feature,
-        False,
-        False,
-        Cause.HELPER_MISSING,
-        detail=f"{program} is not installed",
-        remedy="install the package uidmap",
-    )
-
-
-def _sub_ids() -> Availability:
-    uid = os.getuid()
-    if identity.sub_ids("/etc/subuid", uid) and identity.sub_ids("/etc/subgid", uid):
-        return Availability("subuid", True)
-    return Availability(
-        "subuid",
-        False,
-        False,
-        Cause.NOT_DELEGATED,
-        detail=f"/etc/subuid and /etc/subgid give user {uid} no range",
-        remedy=f"add a line such as {uid}:100000:65536 to both files",
-    )
+def _identities(powers: Powers, user: Availability, probe: Callable[[int], int]) -> Iterator[Availability]:
+    """Yield what of other ids, and of rights over its own processes, is to be had."""
+    for feature, no in (delegation.helpers(powers, probe) | delegation.files(powers)).items():
+        if no is None:
+            yield Availability(feature, True)
+        else:
+            yield Availability(feature, False, False, no.cause, no.errno, detail=no.detail, remedy=no.remedy)
+    for feature in ("capabilities.bounding", "securebits"):
+        if powers.has(SETPCAP):
+            yield Availability(feature, True)
+        else:
+            yield replace(user, feature=feature, needs_user=True)
+    if user.available and os.statvfs("/proc/sys").f_flag & os.ST_RDONLY:
+        detail, remedy = "/proc/sys is mounted read-only", "mount it writable"
+        yield Availability("disable_nested_userns", False, False, Cause.READ_ONLY, detail=detail, remedy=remedy)
+    else:
+        yield replace(user, feature="disable_nested_userns", needs_user=not powers.has(SYS_ADMIN))
 
 
 def _sysctl(name: str) -> str:

@@ -74,13 +74,21 @@ def _number(name: str | int, kind: str) -> int | None:
     return int(name)
 
 
+def name_of(uid: int) -> str:
+    """Return a user's name, or its number when no database knows it."""
+    entry = _user(uid)
+    return entry.pw_name if entry else str(uid)
+
+
 def sub_ids(file: str, uid: int) -> tuple[tuple[int, int], ...]:
     """Return the (first, count) ranges that /etc/subuid or /etc/subgid gives a user; none when it has no such file."""
-    names = {str(uid)}
-    if entry := _user(uid):
-        names.add(entry.pw_name)
+    return sub_ids_of(file, {str(uid), name_of(uid)})
+
+
+def sub_ids_of(file: str, names: set[str]) -> tuple[tuple[int, int], ...]:
+    """Return the (first, count) ranges of the lines that begin with one of these names or numbers."""
     try:
-        lines = Path(file).read_text().splitlines()
+        lines = Path(file).read_text(errors="replace").splitlines()
     except OSError:
         return ()
     fields = [line.split(":") for line in lines]

@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 7
+_ABI: Final = 8
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -164,21 +164,44 @@ class Spawner:
         cgroup_fd: int = -1,
         say_ready: bool = False,
         idmap_fd: int = -1,
+        apart: bool = False,
+        joins: Sequence[int] = (),
+        pid_namespace: int = -1,
     ) -> Child:
-        """Clone one child; it waits at its gate. Raises OSError (clone3(2), socketpair(2), mmap(2))."""
+        """Clone one child; it waits at its gate. Raises OSError (clone3(2), socketpair(2), mmap(2)).
+
+        ``apart``: in memory of its own. ``joins``: namespaces that its ``join`` steps enter. ``pid_namespace``: where
+        it is born (setns(2)), or -1.
+        """
         stack = self._stacks.pop() if self._stacks else _lib.arje_stack_new()
         if stack == _ffi.NULL:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self._stdio[0], self._stdio[1], self._stdio[2] = stdio
         plan.c.clone_flags, plan.c.early_unshare, plan.c.cgroup_fd = clone_flags, early_unshare, cgroup_fd
-        plan.c.say_ready = say_ready
+        plan.c.say_ready, plan.c.apart = say_ready, apart
+        plan.c.joins = [*joins, *[-1] * (int(_lib.ARJE_JOINS) - len(joins))]
         plan.c.idmap_fd = idmap_fd
-        answer = _lib.arje_spawn(plan.c, stack, self._stdio, self._child)
+        answer = self._spawn(plan, stack, pid_namespace)
         if answer < 0:
             self._stacks.append(stack)
             _raise(answer)
         child = self._child
         return Child(child.pid, child.pidfd, child.status_fd, child.verdict_fd, stack, plan)
+
+    def _spawn(self, plan: Plan, stack: Any, pid_namespace: int) -> int:
+        """A pid namespace is entered by those who are born from now on: ours is put back at once."""
+        if pid_namespace < 0:
+            return int(_lib.arje_spawn(plan.c, stack, self._stdio, self._child))
+        own = os.open("/proc/thread-self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            answer = _lib.arje_setns(pid_namespace, CLONE_NEW["pid"])
+            if answer == 0:
+                answer = _lib.arje_spawn(plan.c, stack, self._stdio, self._child)
+                while _lib.arje_setns(own, CLONE_NEW["pid"]) == -errno.ENOMEM:  # the only way to fail that is left
+                    pass
+        finally:
+            os.close(own)
+        return int(answer)
 
     def give_back(self, child: Child) -> None:
         """Take back the stack of a child whose status channel said EOF (or that was killed and reaped)."""

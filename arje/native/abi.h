@@ -3,9 +3,10 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 7
+#define ARJE_ABI 8
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
+#define ARJE_JOINS 8
 #define ARJE_FACTS_SIZE 8192
 
 /* The steps of the child, in the order of arje.incarnation.Step from SIGNALS on; a test holds the two together. */
@@ -13,6 +14,7 @@ enum arje_step {
     ARJE_SIGNALS,
     ARJE_DESCRIPTORS,
     ARJE_UNSHARE,
+    ARJE_JOIN, /* a: CLONE_NEW... of the kind, p: uint32_t, which of the plan's joins */
     ARJE_MOUNT_NAMESPACE, /* a: inode of the manager's mount namespace, which this must not be */
     ARJE_MOUNT_PRIVATE,
     ARJE_HOSTNAME, /* p: name, a: its length */
@@ -38,13 +40,22 @@ enum arje_step {
     ARJE_UMASK, /* a: mask */
     ARJE_AFFINITY,
     ARJE_RLIMIT,
+    ARJE_PERSONALITY,    /* a: execution domain and flags */
+    ARJE_NO_NESTED_USER, /* in a user namespace of its own */
+    ARJE_BOUNDING,       /* a: bits of the capabilities that stay */
+    ARJE_KEEP_CAPS,
     ARJE_GROUPS, /* p: array of uint32_t, a: how many */
     ARJE_GID,    /* a: id */
     ARJE_UID,    /* a: id */
+    ARJE_CAPSET,     /* a: bits of what stays permitted and effective, p: uint32_t[2], of what becomes inheritable */
+    ARJE_AMBIENT,    /* a: bits */
+    ARJE_SECUREBITS, /* a: bits */
+    ARJE_KEYRING,
     ARJE_PARENT_DEATH_SIGNAL, /* a: signal */
     ARJE_CHDIR,               /* p: path */
     ARJE_REPORT,              /* a: ARJE_FACT_... bits */
     ARJE_NO_NEW_PRIVS,
+    ARJE_LOCK_PERSONALITY,
     ARJE_LANDLOCK_PATH, /* p: path that must be there */
     ARJE_LANDLOCK,      /* p: struct arje_landlock and its rules, q: the path to try, then those of the rules */
     ARJE_SECCOMP,       /* p: struct sock_filter[], a: how many, and from bit 32 on SECCOMP_FILTER_FLAG_..., q: ask again */
@@ -133,6 +144,8 @@ struct arje_plan {
     int32_t reaper_session; /* whether the reaper leaves the session, and so the terminal */
     uint32_t say_ready;     /* tell ARJE_READY at the gate */
     int32_t idmap_fd; /* a user namespace whose maps the op IDMAP takes, or -1 */
+    uint32_t apart;         /* in memory of its own: some changes of ids and namespaces ask for it, or touch the memory's owner */
+    int32_t joins[ARJE_JOINS]; /* namespaces to enter, in the order of the ARJE_JOIN steps, or -1 */
     uint32_t op_count;
     const struct arje_op *ops;
     const char *const *paths; /* candidates for execve, NULL at the end */

@@ -26,6 +26,7 @@ CHILD = (
     "filesystems.c",
     "inject.c",
     "ids.c",
+    "privileges.c",
     "filters.c",
     "facts.c",
 )

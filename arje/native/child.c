@@ -97,13 +97,16 @@ static void unblock_signals(int status) {
 /* Moved out of the way first, so that 0 and 1 may change places; what is left is 0, 1, 2 and close-on-exec copies. */
 static int take_descriptors(struct arje_flight *flight) {
     int reaper = flight->plan->reaper_fd;
-    int source[7] = {flight->stdio[0], flight->stdio[1], flight->stdio[2],       flight->status,
-                     flight->verdict,  reaper,           flight->plan->idmap_fd};
-    int moved[7], highest = 9, next;
-    for (int i = 0; i < 7; i++)
+    enum { FIXED = 7, ALL = FIXED + ARJE_JOINS };
+    int source[ALL] = {flight->stdio[0], flight->stdio[1], flight->stdio[2],       flight->status,
+                       flight->verdict,  reaper,           flight->plan->idmap_fd};
+    int moved[ALL], highest = 9, next;
+    for (int i = FIXED; i < ALL; i++)
+        *(volatile int *)&source[i] = flight->joins[i - FIXED];
+    for (int i = 0; i < ALL; i++)
         highest = source[i] > highest ? source[i] : highest;
     next = highest + 1;
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < ALL; i++) {
         if (source[i] < 0) {
             moved[i] = -1;
             continue;
@@ -118,6 +121,8 @@ static int take_descriptors(struct arje_flight *flight) {
     flight->status = moved[3];
     flight->verdict = moved[4];
     flight->idmap = moved[6];
+    for (int i = FIXED; i < ALL; i++)
+        *(volatile int *)&flight->joins[i - FIXED] = moved[i];
     long answer = raw3(__NR_close_range, 0, highest, 0);
     if (answer == 0)
         answer = raw3(__NR_close_range, next, ~0U, 0);
@@ -143,6 +148,11 @@ static long report(int status, int proc, const struct arje_op *op, uint32_t inde
         gate(status);
     }
     return error;
+}
+
+static long join(struct arje_flight *flight, const struct arje_op *op, const char **syscall) {
+    *syscall = "setns";
+    return raw2(__NR_setns, flight->joins[*(const uint32_t *)op->p % ARJE_JOINS], op->a);
 }
 
 /* Nothing of the payload runs before its reaper is there, or when it cannot be. */
@@ -175,10 +185,12 @@ static void payload(void *argument) {
             tell_hot(flight);
             hot = 1;
         }
-        long error = (failed >> op->needs) & 1   ? -ECANCELED
-                     : op->step == ARJE_REPORT ? report(status, proc, op, i, &syscall)
-                     : op->step == ARJE_IDMAP  ? arje_do_idmap(op, flight->idmap, &syscall)
-                                               : arje_op_run(op, &syscall);
+        long error = (failed >> op->needs) & 1         ? -ECANCELED
+                     : op->step == ARJE_REPORT         ? report(status, proc, op, i, &syscall)
+                     : op->step == ARJE_IDMAP          ? arje_do_idmap(op, flight->idmap, &syscall)
+                     : op->step == ARJE_JOIN           ? join(flight, op, &syscall)
+                     : op->step == ARJE_NO_NESTED_USER ? arje_no_nested_user(proc, &syscall)
+                                                       : arje_op_run(op, &syscall);
         if (error < -4095)
             fail(status, op->step, i, error - ARJE_BEYOND(0), syscall);
         if (error < 0 && op->slot)

@@ -12,6 +12,7 @@ enum { ARJE_STACK = 64 * 1024 };
 struct arje_flight {
     const struct arje_plan *plan;
     int stdio[3];
+    int joins[ARJE_JOINS]; /* the plan's, then where they were moved to */
     int status;        /* the child's end of the channel */
     int verdict;       /* the reaper's end of the verdict pipe, or -1 */
     int idmap;         /* the user namespace of the op IDMAP, or -1 */
@@ -28,6 +29,9 @@ void arje_child(void *flight);
 
 /* Do one op; 0 or -errno, and the name of the system call that said so. */
 long arje_op_run(const struct arje_op *op, const char **syscall);
+
+/* Forbid user namespaces below ours, and make sure of it (privileges.c). proc: a descriptor of /proc/self. */
+long arje_no_nested_user(int proc, const char **syscall);
 
 /* Send the facts that are wanted (facts.c); 0 or -errno, and what was refused. proc: a descriptor of /proc/self. */
 long arje_report(int status, int proc, uint64_t wanted, struct arje_record *record, const char **what);

@@ -44,5 +44,14 @@ long arje_do_no_new_privs(const struct arje_op *op, const char **syscall);
 long arje_do_landlock_path(const struct arje_op *op, const char **syscall);
 long arje_do_landlock(const struct arje_op *op, const char **syscall);
 long arje_do_seccomp(const struct arje_op *op, const char **syscall);
+/* privileges.c */
+long arje_do_bounding(const struct arje_op *op, const char **syscall);
+long arje_do_keep_caps(const struct arje_op *op, const char **syscall);
+long arje_do_capset(const struct arje_op *op, const char **syscall);
+long arje_do_ambient(const struct arje_op *op, const char **syscall);
+long arje_do_securebits(const struct arje_op *op, const char **syscall);
+long arje_do_keyring(const struct arje_op *op, const char **syscall);
+long arje_do_personality(const struct arje_op *op, const char **syscall);
+long arje_do_lock_personality(const struct arje_op *op, const char **syscall);
 
 #endif

@@ -53,7 +53,7 @@ static void close_two(int one, int other) {
 
 static long clone_child(const struct arje_plan *plan, char *stack, struct arje_flight *flight, int32_t *pidfd) {
     struct raw_clone_args args = {
-        .flags = (plan->early_unshare ? 0 : CLONE_VM) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | plan->clone_flags,
+        .flags = (plan->early_unshare || plan->apart ? 0 : CLONE_VM) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | plan->clone_flags,
         .pidfd = (uint64_t)(uintptr_t)pidfd,
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)(stack + GUARD),
@@ -92,6 +92,7 @@ int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, stru
     struct arje_flight *flight = flight_of(stack);
     flight->plan = plan;
     memcpy(flight->stdio, stdio, sizeof flight->stdio);
+    memcpy(flight->joins, plan->joins, sizeof flight->joins);
     flight->status = channel[1];
     flight->verdict = verdict[1];
     flight->idmap = -1;

@@ -23,6 +23,7 @@ from arje.errors import ArjeError, IncarnationRefused, SetupFailed, errno_text
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.plan import signal_number
 from arje.incarnate.spawn import Incarnator
+from arje.incarnation import Incarnation
 from arje.service.order import Graph
 from arje.service.record import Failure, FailureReason, Service, StateCause
 from arje.service.restart import Verdict, decide
@@ -45,6 +46,7 @@ class Supervisor:
 
     def __init__(self, incarnator: Incarnator, reaper: Reaper, logs: Logs) -> None:
         self.incarnator = incarnator
+        incarnator.neighbours = self._running
         self.reaper = reaper
         self.logs = logs
         self.table = StateTable()
@@ -182,6 +184,10 @@ class Supervisor:
     def _ring(self, label: str) -> None:
         if (bell := self._bells.pop(label, None)) is not None:
             bell.set()
+
+    def _running(self, label: str) -> Incarnation | None:
+        outcome = self.outcomes.get(label)
+        return outcome.incarnation if outcome else None
 
     def _ring_all(self) -> None:
         for service in self.table:

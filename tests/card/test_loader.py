@@ -132,7 +132,7 @@ initial = 'soon'
 [soma]
 umask = 'x'
 rlimits = {a = 1, nofile = [2, 1]}
-join = {}
+join = 1
 [soma.cgroup]
 memory_max = 'much'
 """

@@ -22,7 +22,19 @@ from typing import Any
 from arje import native
 from arje.card.card import Card
 from arje.card.payload import Native
-from arje.card.soma import CgroupLimits, Landlock, Namespaces, Overlay, PivotRoot, RunAs, Seccomp, Soma, TimeOffsets
+from arje.card.soma import (
+    Capabilities,
+    CgroupLimits,
+    IdMap,
+    Landlock,
+    Namespaces,
+    Overlay,
+    PivotRoot,
+    RunAs,
+    Seccomp,
+    Soma,
+    TimeOffsets,
+)
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation, Exit
@@ -68,6 +80,20 @@ def card_of(place: Path, request: dict[str, Any]) -> Card:
         soma = {"namespaces": Namespaces(user=True, mount=True)}
     elif kind == "late-user":
         soma = {"namespaces": Namespaces(user=True), "run_as": RunAs(user=NOBODY, group=NOBODY, groups=())}
+    elif kind == "privileges":
+        lines = (IdMap(inside=0, outside=100000, count=10),)
+        soma = {
+            "namespaces": Namespaces(user=True),
+            "uid_map": lines,
+            "gid_map": lines,
+            "run_as": RunAs(user=5, group=6, groups=(7,)),
+            "capabilities": Capabilities(bounding=("chown", "kill", "setpcap"), keep=("chown", "kill")),
+            "securebits": ("noroot", "no-cap-ambient-raise"),
+            "keyring": "new",
+            "personality": ("addr-no-randomize",),
+            "lock_personality": True,
+            "disable_nested_userns": True,
+        }
     elif kind == "overlay":
         soma = {"namespaces": Namespaces(mount=True), "overlay": everything(place)["overlay"]}
     elif kind == "time":

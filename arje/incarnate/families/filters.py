@@ -36,7 +36,15 @@ SAID_YES: Final = "the kernel said yes; the running payload could not be read"
 
 #: What arje itself still calls after an early filter, by the op that calls it; the last ones in any case.
 _CALLS: Final = {
-    "unshare": ("unshare", "recvfrom"),
+    "no-nested-user": ("openat", "write", "pread64", "close", "unshare"),
+    "personality": ("personality",),
+    "lock-personality": ("personality", "seccomp"),
+    "bounding": ("prctl",),
+    "keep-caps": ("prctl",),
+    "securebits": ("prctl",),
+    "capset": ("capget", "capset"),
+    "ambient": ("prctl",),
+    "keyring": ("keyctl",),
     "groups": ("setgroups",),
     "gid": ("setresgid",),
     "uid": ("setresuid",),
@@ -102,10 +110,17 @@ def implied(soma: Soma, capabilities: CapabilitySet) -> Soma:
     stays_root = soma.run_as is None or soma.run_as.user in ("root", "0", 0)
     if own_user:  # as whom the payload starts there: families/ids.py, credentials
         stays_root = not soma.uid_map or (stays_root and any(line.inside == 0 for line in soma.uid_map))
+    stays_root = stays_root and keeps_admin(soma)
     privileged = capabilities.privileged or (own_user and stays_root)
     if not privileged or (soma.landlock and not stays_root):
         return replace(soma, no_new_privs=True)
     return soma
+
+
+def keeps_admin(soma: Soma) -> bool:
+    """Whether the payload's root keeps CAP_SYS_ADMIN, with which alone a filter may be set without no_new_privs."""
+    kept = soma.capabilities.keep if soma.capabilities else None
+    return not isinstance(kept, tuple) or "sys_admin" in kept
 
 
 def foresee(soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
@@ -166,7 +181,8 @@ def _raw(path: str) -> bytes:
 
 def _early(scene: Scene) -> bool:
     """Whether the right to set a filter is lost with the change of ids."""
-    return not scene.soma.no_new_privs and scene.credentials is not None and scene.credentials.uid != 0
+    leaves_root = scene.credentials is not None and scene.credentials.uid != 0
+    return not scene.soma.no_new_privs and (leaves_root or not keeps_admin(scene.soma))
 
 
 def place_early(setup: ChildSetup, scene: Scene) -> None:
