@@ -50,6 +50,7 @@ KINDS: Final = {
     "rlimit": "RlimitSkipped",
     "run_as": "CredentialsSkipped",
     "no_new_privs": "NoNewPrivsSkipped",
+    "network": "NetworkSkipped",
 }
 
 
@@ -118,6 +119,7 @@ class Step(StrEnum):
     MOUNT_PRIVATE = "mount-private"
     HOSTNAME = "hostname"
     LOOPBACK = "loopback"
+    NETWORK = "network"
     MOUNT_PROC = "mount-proc"
     MOUNT_OVERLAY = "mount-overlay"
     PIVOT_ROOT = "pivot-root"

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card import files, ids, limits, namespaces, signals
+from arje.card import files, ids, limits, namespaces, network, signals
 from arje.card.files import Overlay, PivotRoot
 from arje.card.ids import IdMap, IdMaps, RunAs
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
 from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
+from arje.card.network import Network
 from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "CgroupLimits",
     "IdMap",
     "Namespaces",
+    "Network",
     "Overlay",
     "PivotRoot",
     "RunAs",
@@ -56,7 +58,6 @@ NOT_YET: Final = {
     "read_only_paths": "read-only paths",
     "files": "injected files",
     "credentials": "credentials",
-    "network": "network set-ups other than the net namespace's loopback",
     "nice": "nice levels",
     "ioprio": "io priorities",
     "scheduler": "scheduling policies",
@@ -121,6 +122,8 @@ class Soma:
     """Hostname in its uts namespace (hostname(7))."""
     time_offsets: TimeOffsets | None = None
     """What its time namespace adds to the clocks."""
+    network: Network | None = None
+    """Its network; None means: lo alone with a net namespace, the host's network without."""
     proc: Flag | None = None
     """A new /proc for the service; None means: when it has a pid and a mount namespace."""
     overlay: Overlay | None = None
@@ -160,6 +163,7 @@ FEATURES: Final = (
     *ids.FEATURES,
     *files.FEATURES,
     *limits.FEATURES,
+    *network.FEATURES,
     "loopback",
     "parent_death_signal",
     "new_session",

@@ -15,9 +15,10 @@ from arje.card.payload import Native
 from arje.card.soma import IdMap, Overlay, PivotRoot, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Blueprint, Program
-from arje.incarnate.families import FAMILIES, files, ids, namespaces
+from arje.incarnate.families import FAMILIES, files, ids, namespaces, network
 from arje.incarnate.families.namespaces import feature_of
 from arje.incarnate.family import Scene
+from arje.incarnate.held import foresee_fallback
 from arje.incarnate.policy import is_required
 from arje.incarnate.setup import ChildSetup
 from arje.incarnate.wishes import foresee, foresee_identity, refuse_nonsense, wishes_of
@@ -47,10 +48,12 @@ def make(
         raise SetupFailed(card.label, Step.PLAN, 0, "payload", "a virtual card has no process")
     soma = _expand(card.soma, variables or {})
     refuse_nonsense(card, soma)
+    soma = network.implied(soma, capabilities)
     soma = _user_first(soma, capabilities)
     wishes = tuple(wishes_of(soma))
     who = _identity(card, soma)
-    lost = foresee(wishes, soma, capabilities, (*losses, *foresee_identity(who, soma, capabilities)))
+    foreseen = (*foresee_identity(who, soma, capabilities), *foresee_fallback(soma, capabilities))
+    lost = foresee(wishes, soma, capabilities, (*losses, *foreseen))
     gone = {loss.feature for loss in lost}
     have = frozenset(wish.feature for wish in wishes) - gone
     late_user = "user" in have and capabilities.privileged
@@ -142,6 +145,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     if soma.new_session:
         setup.with_session()
     namespaces.place(setup, scene)
+    network.place(setup, scene)
     files.place(setup, scene)
     setup.with_umask(soma.umask)
     ids.place(setup, scene)

@@ -78,6 +78,11 @@ class ChildSetup:
         """Bring ``lo`` up in the new net namespace."""
         return self.add(Op("loopback"), "loopback", "soma.namespaces.net", "lo is up")
 
+    def with_network(self, request: bytes, device: str, feature: str, card_field: str, words: str) -> ChildSetup:
+        """Send one rtnetlink request about a device of the new net namespace."""
+        op = Op("network", a=len(request), p=request, q=device.encode())
+        return self.add(op, feature, card_field, f"{device} {words}")
+
     def with_proc(self, target: str, *, make: bool) -> ChildSetup:
         """Mount a new proc."""
         op = Op("mount-proc", a=int(make), p=target.encode())

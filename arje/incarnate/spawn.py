@@ -21,6 +21,7 @@ from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import configure, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
+from arje.incarnate.held import foresee_bridge
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
@@ -72,7 +73,8 @@ class Incarnator:
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
         try:
-            blueprint = plan.make(card, self.capabilities, variables=self._variables)
+            losses = foresee_bridge(card.soma)
+            blueprint = plan.make(card, self.capabilities, variables=self._variables, losses=losses)
         except SetupFailed as error:
             return Forecast((), (), str(error))
         refused = refusals(card.soma, blueprint.losses)

@@ -54,7 +54,7 @@ def refuse_nonsense(card: Card, soma: Soma) -> None:
         for problem in family.nonsense(soma):
             refuse(*problem)
     for name in (*soma.require, *soma.prefer):
-        if name not in FEATURES and name not in ("cgroup", "rlimit"):
+        if name not in FEATURES and name not in ("cgroup", "rlimit", "network"):
             refuse("soma.require" if name in soma.require else "soma.prefer", f"no feature {name!r}", "")
     for field, value in texts(soma, "soma"):
         if "\0" in value:

@@ -16,7 +16,7 @@ from typing import Final
 
 from arje import native
 from arje.incarnation import Cause
-from arje.kernel import identity, process
+from arje.kernel import identity, network, process
 
 #: Namespace kinds by the names of their features (the cgroup namespace is ``cgroup-ns``; ``cgroup`` is the directory).
 KINDS: Final = {("cgroup-ns" if kind == "cgroup" else kind): flag for kind, flag in native.CLONE_NEW.items()}
@@ -83,7 +83,8 @@ class CapabilitySet:
         else:
             controllers = frozenset((cgroup_base / "cgroup.subtree_control").read_text().split())
             found += [Availability("cgroup", True), *(_limit(name, cgroup_base, controllers) for name in CGROUP_FILES)]
-        found += [_helper("newuidmap", "newuidmap"), _sub_ids()]
+        found += [_helper("newuidmap", "newuidmap", "uidmap"), _sub_ids()]
+        found += [_veth(), _pasta()]
         return cls(_has_sys_admin(), {entry.feature: entry for entry in found}, controllers, cgroup_base)
 
 
@@ -143,7 +144,7 @@ def _bound_to_v1(controller: str) -> bool:
     return any(controller in line.split(":")[1].split(",") for line in lines)
 
 
-def _helper(feature: str, program: str) -> Availability:
+def _helper(feature: str, program: str, package: str) -> Availability:
     if shutil.which(program):
         return Availability(feature, True)
     return Availability(
@@ -152,8 +153,33 @@ def _helper(feature: str, program: str) -> Availability:
         False,
         Cause.HELPER_MISSING,
         detail=f"{program} is not installed",
-        remedy="install the package uidmap",
+        remedy=f"install the package {package}",
     )
+
+
+def _veth() -> Availability:
+    refusal = network.probe("veth")
+    if refusal is None:
+        return Availability("network.veth", True)
+    number = refusal.errno or 0
+    cause, detail, remedy = (
+        Cause.NO_CAPABILITY,
+        "CAP_NET_ADMIN over this network is missing",
+        "run the manager as root, or use pasta",
+    )
+    if number == errno.EOPNOTSUPP:
+        cause, detail, remedy = Cause.KERNEL_TOO_OLD, "this kernel has no veth driver", "modprobe veth"
+    elif number not in (errno.EPERM, errno.EACCES):
+        cause, detail, remedy = cause_of_errno(number, "network.veth")
+    return Availability("network.veth", False, False, cause, number, "rtnetlink RTM_NEWLINK", detail, remedy)
+
+
+def _pasta() -> Availability:
+    found = _helper("network.pasta", "pasta", "passt")
+    if not found.available or os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return found
+    detail, remedy = "/dev/net/tun cannot be opened", "modprobe tun, and let this user open it"
+    return Availability("network.pasta", False, False, Cause.HELPER_MISSING, detail=detail, remedy=remedy)
 
 
 def _sub_ids() -> Availability:

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 5
+#define ARJE_ABI 6
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_FACTS_SIZE 8192
@@ -17,6 +17,7 @@ enum arje_step {
     ARJE_MOUNT_PRIVATE,
     ARJE_HOSTNAME, /* p: name, a: its length */
     ARJE_LOOPBACK,
+    ARJE_NETWORK,       /* p: one rtnetlink request, a: its length, q: name of the device that it is about */
     ARJE_MOUNT_PROC,    /* p: mount point, a: make it when missing */
     ARJE_MOUNT_OVERLAY, /* p: merged, q: options */
     ARJE_PIVOT_ROOT,    /* p: new root, q: directory for the old root or "" */
@@ -48,7 +49,8 @@ enum arje_fact {
     ARJE_FACT_TIME = 16,
     ARJE_FACT_CWD = 32,
     ARJE_FACT_NODENAME = 64, /* uname(2) */
-    ARJE_FACT_WAIT = 128     /* wait at the gate until the parent has read them */
+    ARJE_FACT_WAIT = 128,    /* wait at the gate until the parent has read them */
+    ARJE_FACT_NETWORK = 256  /* rtnetlink(7)'s answers about links, addresses and routes, in hexadecimal */
 };
 
 enum arje_record_kind {
