@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from arje.card.nearest import nearest
-from arje.card.network import problems
+from arje.card.network_check import problems
 from arje.card.payload import variable
 from arje.card.rules import text
 from arje.card.soma import FEATURES, INFINITY, NOT_YET, RLIMITS, Namespaces
@@ -162,7 +162,7 @@ def network(value: Any, field: str) -> Any:
         ]
     wrong = [Unreadable(".".join(filter(None, (field, p.field))), p.detail, p.remedy) for p in problems(table)]
     if wrong:
-        raise Unreadable(wrong[0].field, str(wrong[0]), wrong[0].remedy, wrong[1:])
+        raise together(wrong)
     return table
 
 

@@ -7,7 +7,6 @@ gate stays shut until then. It lives in the service's cgroup: whatever ends the 
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
 import select
@@ -97,11 +96,11 @@ def foresee_fallback(soma: Soma, capabilities: CapabilitySet) -> tuple[Degradati
     return tuple(replace(loss_of(wish, found), obtained="the host's network") for wish in wishes(soma))
 
 
-def foresee_bridge(soma: Soma) -> tuple[Degradation, ...]:
+def foresee_bridge(soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
     """Foresee that a bridge is missing now; it may come and go, so each start looks for it again."""
     veth = soma.network.veth if soma.network else None
     try:
-        if veth is not None:
+        if veth is not None and capabilities["network.veth"].available:
             network.find_bridge(veth.bridge, make=veth.create_bridge)
     except OSError as error:
         return tuple(refused(wish, error) for wish in wishes(soma) if wish.feature == "network.veth")
@@ -114,11 +113,8 @@ def refused(wish: Wish, error: OSError) -> Degradation:
     cause, detail, remedy = cause_of_errno(number, wish.feature)
     if isinstance(error, network.NoBridge):
         cause, remedy = Cause.HELPER_MISSING, "make the bridge, or write create_bridge = true"
-    elif number == errno.EEXIST:
-        cause, remedy = Cause.BUSY, "choose a name that no other device has"
-    elif number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EXFULL):
-        cause, remedy = Cause.LIMIT, "free some of it"
-    words = error.strerror or detail
+    own = isinstance(error, (network.NoBridge, FileNotFoundError))
+    words = error.strerror if own and error.strerror else f"{detail} ({error.strerror})"
     syscall = "rtnetlink RTM_NEWLINK" if wish.feature == "network.veth" else "clone3"
     return _loss(wish, cause, number, syscall, words, remedy)
 

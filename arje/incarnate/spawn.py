@@ -73,7 +73,7 @@ class Incarnator:
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
         try:
-            losses = foresee_bridge(card.soma)
+            losses = foresee_bridge(card.soma, self.capabilities)
             blueprint = plan.make(card, self.capabilities, variables=self._variables, losses=losses)
         except SetupFailed as error:
             return Forecast((), (), str(error))

@@ -162,15 +162,7 @@ def _veth() -> Availability:
     if refusal is None:
         return Availability("network.veth", True)
     number = refusal.errno or 0
-    cause, detail, remedy = (
-        Cause.NO_CAPABILITY,
-        "CAP_NET_ADMIN over this network is missing",
-        "run the manager as root, or use pasta",
-    )
-    if number == errno.EOPNOTSUPP:
-        cause, detail, remedy = Cause.KERNEL_TOO_OLD, "this kernel has no veth driver", "modprobe veth"
-    elif number not in (errno.EPERM, errno.EACCES):
-        cause, detail, remedy = cause_of_errno(number, "network.veth")
+    cause, detail, remedy = cause_of_errno(number, "network.veth")
     return Availability("network.veth", False, False, cause, number, "rtnetlink RTM_NEWLINK", detail, remedy)
 
 
@@ -214,6 +206,8 @@ _LIMIT_NAMES: Final = {"mount": "mnt", "cgroup-ns": "cgroup"}
 
 def cause_of_errno(error: int, feature: str) -> tuple[Cause, str, str]:
     """Return cause, detail and remedy of a kernel's no (clone(2), user_namespaces(7))."""
+    if feature.startswith("network.") and (found := network.cause_of(error)):
+        return found
     if error == errno.ENOSPC:
         name = f"user.max_{_LIMIT_NAMES.get(feature, feature)}_namespaces"
         value = _sysctl(name)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from arje.incarnation import Cause
 from arje.kernel import rtnetlink
 from arje.kernel.rtnetlink import IPInterface, Refused, Socket, attribute, kind_of_link, link, message, number
 
@@ -130,6 +131,41 @@ def name_of(index: int) -> str:
     """Return the name of the device with this number, empty when there is none. Raises OSError."""
     found = link_of(index) if index else None
     return found.name if found else ""
+
+
+#: What rtnetlink(7) means by its errnos, which is something else than clone(2) means.
+_CAUSES: Final = {
+    errno.EPERM: (
+        Cause.NO_CAPABILITY,
+        "CAP_NET_ADMIN over this network is missing",
+        "run the manager as root, or use pasta",
+    ),
+    errno.EACCES: (Cause.SYSCTL, "IPv6 is switched off", "sysctl net.ipv6.conf.all.disable_ipv6=0"),
+    errno.EOPNOTSUPP: (Cause.KERNEL_TOO_OLD, "this kernel has no driver for it", "modprobe veth, modprobe bridge"),
+    errno.EAFNOSUPPORT: (Cause.KERNEL_TOO_OLD, "this kernel has no IPv6", "use IPv4 alone, or another kernel"),
+    errno.EEXIST: (Cause.BUSY, "it is there already", "choose a name or an address that nothing else has"),
+    errno.ENODEV: (Cause.HELPER_MISSING, "there is no such device", "make it first"),
+    errno.ENETUNREACH: (
+        Cause.HELPER_MISSING,
+        "the next hop is on no link",
+        "choose a next hop in a network of address",
+    ),
+    errno.EHOSTUNREACH: (
+        Cause.HELPER_MISSING,
+        "the next hop is on no link",
+        "choose a next hop in a network of address",
+    ),
+    errno.ENOBUFS: (Cause.LIMIT, "the kernel has no room for it", "free some memory"),
+    errno.ENOMEM: (Cause.LIMIT, "the kernel has no room for it", "free some memory"),
+    errno.EXFULL: (Cause.LIMIT, "the bridge has no port left", "use another bridge"),
+    errno.EMFILE: (Cause.LIMIT, "no descriptor is left", "raise the limit of open files"),
+    errno.ENFILE: (Cause.LIMIT, "no descriptor is left", "raise fs.file-max"),
+}
+
+
+def cause_of(number: int) -> tuple[Cause, str, str] | None:
+    """Return cause, detail and remedy of a refusal; None when it means here what it means everywhere."""
+    return _CAUSES.get(number)
 
 
 def probe(kind: str) -> Refused | None:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Final
 
-from arje.card import network as card
 from arje.card.network import Network, Route
+from arje.card.network_check import problems
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
@@ -71,7 +71,7 @@ def nonsense(soma: Soma) -> Iterator[Nonsense]:
     """Yield what is wrong with the values, and a namespace that the host's network cannot be in."""
     if soma.network is None:
         return
-    for problem in card.problems(asdict(soma.network)):
+    for problem in problems(asdict(soma.network)):
         field = f"soma.network.{problem.field}" if problem.field else "soma.network"
         yield Nonsense(field, problem.detail, problem.remedy)
     if not soma.network.own and soma.namespaces.net:
