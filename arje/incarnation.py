@@ -78,6 +78,7 @@ KINDS: Final = {
     "lock_personality": "PersonalitySkipped",
     "disable_nested_userns": "NestedUserNamespaces",
     "join": "JoinSkipped",
+    "network": "NetworkSkipped",
 }
 
 
@@ -152,6 +153,7 @@ class Step(StrEnum):
     MOUNT_PRIVATE = "mount-private"
     HOSTNAME = "hostname"
     LOOPBACK = "loopback"
+    NETWORK = "network"
     STAGE = "stage"
     ROOT = "root"
     MOUNT_OVERLAY = "mount-overlay"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from arje.card import file_words, filters, privilege_words
 from arje.card.nearest import nearest
+from arje.card.network_check import problems
 from arje.card.payload import variable
 from arje.card.rules import text
 from arje.card.sizes import size
@@ -136,11 +137,48 @@ def features(value: Any, field: str) -> Any:
     return value
 
 
+def network(value: Any, field: str) -> Any:
+    """Return the table of a word (``"none"``) or of a table whose lists may be single words; all problems at once."""
+    table = {"mode": value} if isinstance(value, str) else value
+    if not isinstance(table, dict):
+        raise Unreadable(field, "no network", 'write "host", "none", "loopback", or a table with veth or pasta')
+    table = dict(table)
+    for name, lists in _NETWORK_LISTS.items():
+        if isinstance(way := table.get(name), dict):
+            table[name] = {key: [text] if key in lists and isinstance(text, str) else text for key, text in way.items()}
+    if isinstance(routes := table.get("routes"), (list, str)):
+        table["routes"] = [
+            _route(route, f"{field}.routes") for route in ([routes] if isinstance(routes, str) else routes)
+        ]
+    wrong = [Unreadable(".".join(filter(None, (field, p.field))), p.detail, p.remedy) for p in problems(table)]
+    if wrong:
+        raise together(wrong)
+    return table
+
+
+def _route(value: Any, field: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    match value.split():
+        case [to]:
+            return {"to": to}
+        case [to, "via", via]:
+            return {"to": to, "via": via}
+        case [to, "via", via, "metric", metric] if metric.isascii() and metric.isdecimal():
+            return {"to": to, "via": via, "metric": int(metric)}
+    raise Unreadable(field, f"{value!r} is no route", 'write "10.1.0.0/16 via 10.0.0.1"')
+
+
+_NETWORK_LISTS: Final = {
+    "veth": ("address", "bridge_address", "gateway"),
+    "pasta": ("tcp", "udp", "host_tcp", "host_udp"),
+}
 _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "namespaces": namespaces,
     "rlimits": limits,
     "umask": mask,
     "run_as": run_as,
+    "network": network,
     "require": features,
     "prefer": features,
     **file_words.WORDS,

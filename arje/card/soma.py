@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card import files, filters, ids, join, limits, namespaces, privileges, signals
+from arje.card import files, filters, ids, join, limits, namespaces, network, privileges, signals
 from arje.card.files import Bind, Credential, InjectedFile, Overlay, PivotRoot, Proc, Symlink, Tmpfs
 from arje.card.filters import Landlock, LandlockRules, Seccomp, SeccompFilter
 from arje.card.ids import IdMap, IdMaps, RunAs
 from arje.card.join import Join
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
 from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
+from arje.card.network import Network
 from arje.card.privileges import Capabilities, Keyring, Personality, Securebits
 from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
@@ -34,6 +35,7 @@ __all__ = [
     "Join",
     "Landlock",
     "Namespaces",
+    "Network",
     "Overlay",
     "PivotRoot",
     "Proc",
@@ -50,7 +52,6 @@ _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings":
 
 #: Card field → what it will be, for fields that isolation.md promises and that this version refuses by name.
 NOT_YET: Final = {
-    "network": "network set-ups other than the net namespace's loopback",
     "nice": "nice levels",
     "ioprio": "io priorities",
     "scheduler": "scheduling policies",
@@ -134,6 +135,8 @@ class Soma:
     """Hostname in its uts namespace (hostname(7))."""
     time_offsets: TimeOffsets | None = None
     """What its time namespace adds to the clocks."""
+    network: Network | None = None
+    """Its network; None means: lo alone with a net namespace, the host's network without."""
     root: Text = ""
     """Directory that is the service's root, with all that is mounted below it; empty means the manager's own."""
     read_only_root: Flag = False
@@ -208,6 +211,7 @@ FEATURES: Final = (
     *files.FEATURES,
     *limits.FEATURES,
     *filters.FEATURES,
+    *network.FEATURES,
     "loopback",
     "parent_death_signal",
     "new_session",

@@ -80,5 +80,8 @@ class Blueprint:
         """Yield the lines that a plan shows, in the order in which they happen."""
         if self.kinds:
             yield "clone: " + " ".join(self.kinds)
+        for wish in self.wishes:  # what held.py makes meanwhile
+            if wish.feature in ("network.veth", "network.pasta") and wish.feature in self.has:
+                yield f"outside: {wish.requested}"
         yield from (planned.describe() for planned in self.ops)
         yield f"exec: {os.fsdecode(self.program.paths[0])}"

@@ -7,8 +7,10 @@ import errno
 import os
 import select
 import signal
+from collections.abc import Sequence
 
 from arje import native
+from arje.incarnate.held import Held
 from arje.incarnation import Exit, Incarnation
 from arje.kernel import process
 from arje.kernel.cgroup import Cgroup
@@ -17,11 +19,14 @@ from arje.kernel.cgroup import Cgroup
 class Outcome:
     """What ``incarnate`` returns. ``pidfd`` is the leader's: the child to be waited for."""
 
-    def __init__(self, incarnation: Incarnation, child: native.Child, group: Cgroup | None) -> None:
+    def __init__(
+        self, incarnation: Incarnation, child: native.Child, group: Cgroup | None, held: Sequence[Held] = ()
+    ) -> None:
         self.incarnation = incarnation
         self.pidfd = child.pidfd
         self._verdict_fd = child.verdict_fd
         self._group = group
+        self._held = held
 
     def exit_of(self, leader: Exit) -> Exit:
         """Return how the payload ended: the reaper's verdict when there is one, else the leader's own end."""
@@ -61,6 +66,16 @@ class Outcome:
         """Whether processes of the service are left; only a cgroup can tell."""
         return self._group is not None and self._group.populated()
 
+    @property
+    def closes_slowly(self) -> bool:
+        """Whether :meth:`close` waits for the kernel: to end what is left, or to take a network apart (50 ms)."""
+        return bool(self._held) or self.populated
+
+    @property
+    def helper_pids(self) -> tuple[int, ...]:
+        """Children of ours that serve this incarnation; ``close`` ends them."""
+        return tuple(thing.helper_pid for thing in self._held if thing.helper_pid)
+
     def cgroup_file(self, name: str) -> str | None:
         """Return what a file of the service's cgroup says (``memory.current``); None when there is none."""
         try:
@@ -70,6 +85,10 @@ class Outcome:
 
     def close(self) -> None:
         """Kill what is left of the service, remove its cgroup, close every descriptor. May be called twice."""
+        held, self._held = self._held, ()
+        with contextlib.ExitStack() as all_of_it:
+            for thing in held:
+                all_of_it.callback(thing.release)
         if self._group is not None:
             discard(self._group)
             self._group = None

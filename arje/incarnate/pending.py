@@ -16,6 +16,7 @@ from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.filters import SHOWN_AFTER
+from arje.incarnate.held import Held, Site, hold, look, unready
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.policy import refusals
 from arje.incarnation import Degradation, Grant, Incarnation, Step
@@ -71,10 +72,22 @@ class Pending:
         self._confirmed = 0.0
         self.losses = blueprint.losses
         self.leader_pid = child.pid
-        self.status_fd = child.status_fd
+        self._held: list[Held] = []
+        self._shut = False
+
+    @property
+    def status_fd(self) -> int:
+        """What to wait for: the status channel, or a helper without which the gate stays shut."""
+        helper = unready(self._held) if self._shut else None
+        return helper.ready_fd if helper else self._child.status_fd
+
+    @property
+    def helper_pids(self) -> tuple[int, ...]:
+        """Children of ours that serve this incarnation."""
+        return tuple(thing.helper_pid for thing in self._held if thing.helper_pid)
 
     def configure(self, *, enter_cgroup: bool) -> None:
-        """Do what only the parent can do, decide, and open the gate."""
+        """Do what only the parent can do, decide, and open the gate, or leave that to :meth:`advance` for a helper."""
         pid = self._child.pid
         if self._child.plan.c.say_ready:
             self._await_ready()
@@ -84,19 +97,39 @@ class Pending:
             self.losses += configure.apply(self._plan, pid)
             if "user" in self._plan.kinds:
                 self._write_maps()
+            self.losses += hold(self._plan, Site(pid, self._owner.spawner, self._group), self._held)
             if refused := refusals(self._plan.soma, self.losses):
                 raise IncarnationRefused(self._plan.card.label, refused)
         except (SetupFailed, IncarnationRefused) as error:
             self._kill()
-            while record := native.receive(self.status_fd, block=True):
+            while record := native.receive(self._child.status_fd, block=True):
                 self._take(record)
             if self._failure is not None or _gone(error):  # it ended first: what it said is the reason
                 raise (self._failure or self._killed()) from None
             raise
-        self._let_on()
+        self._shut = unready(self._held) is not None
+        if not self._shut:
+            self._let_on()
+
+    def _await_helpers(self) -> bool:
+        """Open the gate once every helper is ready, or refuse; return whether there is none to be waited for any more."""
+        while (helper := unready(self._held)) is not None:
+            lost = look(helper, self._plan)
+            if lost is None:
+                return False
+            self.losses += lost
+        self._shut = False
+        try:
+            if refused := refusals(self._plan.soma, self.losses):
+                raise IncarnationRefused(self._plan.card.label, refused)
+            self._let_on()
+        except (SetupFailed, IncarnationRefused) as error:
+            self._failure = error
+            self._kill()
+        return True
 
     def _await_ready(self) -> None:
-        record = native.receive(self.status_fd, block=True)
+        record = native.receive(self._child.status_fd, block=True)
         if record is not None and record.kind != native.READY:
             self._take(record)
         if self._failure is not None:
@@ -132,9 +165,11 @@ class Pending:
 
     def advance(self) -> bool:
         """Take what the status channel holds, without waiting. Returns True at EOF: then call :meth:`finish`."""
+        if self._shut and not self._await_helpers():
+            return False
         while True:
             try:
-                record = native.receive(self.status_fd)
+                record = native.receive(self._child.status_fd)
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -182,7 +217,7 @@ class Pending:
 
     def _let_on(self) -> None:
         try:
-            native.release(self.status_fd)
+            native.release(self._child.status_fd)
         except BrokenPipeError:  # it has ended meanwhile; the channel says why
             pass
         except OSError as error:
@@ -232,14 +267,17 @@ class Pending:
 
     def wait(self) -> None:
         """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
-        poll = select.poll()
-        poll.register(self.status_fd, select.POLLIN)
         try:
-            poll.poll()
+            self._poll()
             while not self.advance():
-                poll.poll()
+                self._poll()
         except OSError as error:
             raise SetupFailed(self._plan.card.label, Step.GATE, error.errno or 0, "", "poll") from error
+
+    def _poll(self) -> None:
+        poll = select.poll()
+        poll.register(self.status_fd, select.POLLIN)
+        poll.poll()
 
     def finish(self) -> Outcome:
         """Return the running incarnation, read back from the kernel. Raises SetupFailed, IncarnationRefused."""
@@ -263,7 +301,7 @@ class Pending:
             self.abort()
             raise
         self._over = True
-        os.close(self.status_fd)
+        os.close(self._child.status_fd)
         self._owner.spawner.give_back(self._child)
         incarnation = Incarnation(
             id=self._number,
@@ -277,7 +315,7 @@ class Pending:
             started=self._confirmed,
             namespaces=self._spaces,
         )
-        return Outcome(incarnation, self._child, self._group)
+        return Outcome(incarnation, self._child, self._group, self._held)
 
     def _kill(self) -> None:
         try:
@@ -303,6 +341,8 @@ class Pending:
             for fd in (self._child.pidfd, self._child.status_fd, self._child.verdict_fd):
                 if fd >= 0:
                     last_first.callback(os.close, fd)
+            for thing in self._held:
+                last_first.callback(thing.release)
             self._kill()
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PIDFD, self._child.pidfd, os.WEXITED)

@@ -15,9 +15,10 @@ from arje.card.payload import Native
 from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
 from arje.incarnate.blueprint import Blueprint, Program
-from arje.incarnate.families import FAMILIES, files, filters, ids, joins, namespaces, privileges
+from arje.incarnate.families import FAMILIES, files, filters, ids, joins, namespaces, network, privileges
 from arje.incarnate.families.namespaces import feature_of
 from arje.incarnate.family import Scene, Unworkable
+from arje.incarnate.held import foresee_fallback
 from arje.incarnate.policy import is_required
 from arje.incarnate.setup import ChildSetup
 from arje.incarnate.wishes import foresee, refuse, refuse_nonsense, wishes_of
@@ -48,7 +49,7 @@ def make(
     soma = _expand(card.soma, variables or {})
     refuse_nonsense(card, soma)
     mine, asked_user = capabilities.powers, soma.namespaces.user
-    soma = ids.with_auto(_user_first(soma, capabilities), capabilities)
+    soma = ids.with_auto(_user_first(network.implied(soma, capabilities), capabilities), capabilities)
     soma = filters.implied(soma, capabilities)
     wishes = tuple(wishes_of(soma))
     who = _identity(card, soma)
@@ -57,6 +58,7 @@ def make(
         *ids.foresee(soma, who, capabilities),
         *joins.foresee(soma, capabilities),
         *privileges.foresee(soma, asked_user, capabilities),
+        *foresee_fallback(soma, capabilities),
         *filters.foresee(soma, capabilities),
     )
     lost = foresee(wishes, soma, capabilities, known)
@@ -165,6 +167,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
         setup.with_session()
     joins.place(setup, scene)
     namespaces.place(setup, scene)
+    network.place(setup, scene)
     files.place(setup, scene)
     setup.with_umask(soma.umask)
     ids.place_user(setup, scene)

@@ -86,6 +86,11 @@ class ChildSetup:
         """Bring ``lo`` up in the new net namespace."""
         return self.add(Op("loopback"), "loopback", "soma.namespaces.net", "lo is up")
 
+    def with_network(self, request: bytes, device: str, feature: str, card_field: str, words: str) -> ChildSetup:
+        """Send one rtnetlink request about a device of the new net namespace."""
+        op = Op("network", a=len(request), p=request, q=device.encode())
+        return self.add(op, feature, card_field, f"{device} {words}")
+
     def with_umask(self, mask: int) -> ChildSetup:
         """Set the file mode creation mask."""
         return self.add(Op("umask", a=mask), "umask", "soma.umask", f"{mask:04o}")

@@ -22,6 +22,7 @@ from arje.incarnate import configure, idmap, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.family import loss_of
+from arje.incarnate.held import foresee_bridge
 from arje.incarnate.neighbours import Doors, Neighbours, nobody, opened
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
@@ -77,7 +78,8 @@ class Incarnator:
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
         try:
-            blueprint = plan.make(card, self.capabilities, variables=self._variables)
+            losses = foresee_bridge(card.soma, self.capabilities)
+            blueprint = plan.make(card, self.capabilities, variables=self._variables, losses=losses)
         except SetupFailed as error:
             return Forecast((), (), str(error))
         refused = refusals(card.soma, blueprint.losses)

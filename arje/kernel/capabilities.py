@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final
 
 from arje import native
 from arje.incarnation import Cause
-from arje.kernel import delegation, landlock, mounts, process, seccomp
+from arje.kernel import delegation, landlock, mounts, network, process, seccomp
 from arje.kernel.powers import SETPCAP, SYS_ADMIN, Powers
 
 #: Namespace kinds by the names of their features (the cgroup namespace is ``cgroup-ns``; ``cgroup`` is the directory).
@@ -88,7 +89,7 @@ class CapabilitySet:
         powers = Powers.detect()
         user = next(entry for entry in found if entry.feature == "user")
         found += _mounts({entry.feature: entry for entry in found})
-        found += [*_filters(), _libseccomp()]
+        found += [*_filters(), _libseccomp(), _veth(), _pasta()]
         found += _identities(powers, user, probe)
         return cls(_has_sys_admin(), {entry.feature: entry for entry in found}, controllers, cgroup_base, powers)
 
@@ -218,6 +219,36 @@ def _identities(powers: Powers, user: Availability, probe: Callable[[int], int])
         yield replace(user, feature="disable_nested_userns", needs_user=not powers.has(SYS_ADMIN))
 
 
+def _helper(feature: str, program: str, package: str) -> Availability:
+    if shutil.which(program):
+        return Availability(feature, True)
+    return Availability(
+        feature,
+        False,
+        False,
+        Cause.HELPER_MISSING,
+        detail=f"{program} is not installed",
+        remedy=f"install the package {package}",
+    )
+
+
+def _veth() -> Availability:
+    refusal = network.probe("veth")
+    if refusal is None:
+        return Availability("network.veth", True)
+    number = refusal.errno or 0
+    cause, detail, remedy = cause_of_errno(number, "network.veth")
+    return Availability("network.veth", False, False, cause, number, "rtnetlink RTM_NEWLINK", detail, remedy)
+
+
+def _pasta() -> Availability:
+    found = _helper("network.pasta", "pasta", "passt")
+    if not found.available or os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return found
+    detail, remedy = "/dev/net/tun cannot be opened", "modprobe tun, and let this user open it"
+    return Availability("network.pasta", False, False, Cause.HELPER_MISSING, detail=detail, remedy=remedy)
+
+
 def _sysctl(name: str) -> str:
     try:
         return Path("/proc/sys", name.replace(".", "/")).read_text().strip()
@@ -236,6 +267,8 @@ _LIMIT_NAMES: Final = {"mount": "mnt", "cgroup-ns": "cgroup"}
 
 def cause_of_errno(error: int, feature: str) -> tuple[Cause, str, str]:
     """Return cause, detail and remedy of a kernel's no (clone(2), user_namespaces(7))."""
+    if feature.startswith("network.") and (found := network.cause_of(error)):
+        return found
     if error == errno.ENOSPC:
         name = f"user.max_{_LIMIT_NAMES.get(feature, feature)}_namespaces"
         value = _sysctl(name)

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from arje.kernel import process
+from arje.kernel import process, rtnetlink
 
 #: Kinds of namespace to the links that say which one a process will run in. CLONE_NEWTIME takes effect at execve.
 _LINKS = {kind: f"ns/{name}" for kind, name in process.NAMESPACE_FILES.items()} | {"time": "ns/time_for_children"}
@@ -104,6 +104,21 @@ class Facts:
             if process.unescape(line.split(" ", 5)[4]) == point:
                 return _mount(line)
         return None
+
+    @cached_property
+    def links(self) -> tuple[rtnetlink.Link, ...]:
+        """The network devices of its namespace."""
+        return rtnetlink.links(bytes.fromhex(self.texts["links"]))
+
+    @cached_property
+    def addresses(self) -> tuple[rtnetlink.Address, ...]:
+        """Their addresses, but for those that each device has by itself (fe80::)."""
+        return rtnetlink.addresses(bytes.fromhex(self.texts["addresses"]))
+
+    @cached_property
+    def ways(self) -> tuple[rtnetlink.Way, ...]:
+        """The routes of the main table."""
+        return rtnetlink.ways(bytes.fromhex(self.texts["routes"]))
 
     @property
     def time_offsets(self) -> dict[str, float]:

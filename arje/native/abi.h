@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 8
+#define ARJE_ABI 9
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -19,6 +19,7 @@ enum arje_step {
     ARJE_MOUNT_PRIVATE,
     ARJE_HOSTNAME, /* p: name, a: its length */
     ARJE_LOOPBACK,
+    ARJE_NETWORK,       /* p: one rtnetlink request, a: its length, q: name of the device that it is about */
     /* Of the mounts: p what, q how, r where (below the working directory), a ARJE_MAKE ..., b MOUNT_ATTR_... */
     ARJE_STAGE,         /* what mounts.c puts a new root together on; it becomes the working directory */
     ARJE_ROOT,          /* p: directory that becomes the new root with all that is mounted below it */
@@ -76,7 +77,8 @@ enum arje_fact {
     ARJE_FACT_TIME = 16,
     ARJE_FACT_CWD = 32,
     ARJE_FACT_NODENAME = 64, /* uname(2) */
-    ARJE_FACT_WAIT = 128     /* wait at the gate until the parent has read them */
+    ARJE_FACT_WAIT = 128,    /* wait at the gate until the parent has read them */
+    ARJE_FACT_NETWORK = 256  /* rtnetlink(7)'s answers about links, addresses and routes, in hexadecimal */
 };
 
 enum arje_record_kind {

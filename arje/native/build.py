@@ -25,6 +25,7 @@ CHILD = (
     "trees.c",
     "filesystems.c",
     "inject.c",
+    "network.c",
     "ids.c",
     "privileges.c",
     "filters.c",

@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/utsname.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -80,6 +82,73 @@ static long nodename(struct report *report) {
     return error;
 }
 
+/* Bytes as hexadecimal text: in a message they stand between NULs. */
+static long hexadecimal(struct report *report, const char *name, const unsigned char *bytes, uint32_t length) {
+    enum { PIECE = 2000 };
+    long error = 0;
+    for (uint32_t done = 0; done < length && error == 0;) {
+        uint32_t end = length - done > PIECE ? done + PIECE : length;
+        error = begin(report, name, 2 * PIECE);
+        for (; done < end; done++)
+            for (int shift = 4; shift >= 0; shift -= 4) {
+                char digit = bytes[done] >> shift & 15;
+                report->text[report->used++] = digit < 10 ? '0' + digit : 'a' + digit - 10;
+            }
+        report->text[report->used++] = '\0';
+    }
+    return error;
+}
+
+/* How much of a datagram lies before its last message; *error is 1 while more datagrams come, else 0 or -errno. */
+static uint32_t before_end(const char *datagram, uint32_t got, long *error) {
+    uint32_t length = 0;
+    *error = 1;
+    while (got - length >= sizeof(struct nlmsghdr)) {
+        const struct nlmsghdr *message = (const void *)(datagram + length);
+        if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR) {
+            *error = message->nlmsg_type == NLMSG_DONE ? 0 : *(const int *)NLMSG_DATA(message);
+            break;
+        }
+        uint32_t next = NLMSG_ALIGN(message->nlmsg_len);
+        if (next < sizeof *message || next > got - length)
+            break;
+        length += next;
+    }
+    return length;
+}
+
+/* All links, addresses or routes (type) of the namespace. */
+static long dump_from(long fd, struct report *report, const char *name, uint16_t type) {
+    struct {
+        struct nlmsghdr header;
+        struct ifinfomsg body;
+        struct rtattr attribute;
+        uint32_t mask;
+    } request = {.header = {.nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+                 .attribute = {.rta_len = 8, .rta_type = IFLA_EXT_MASK},
+                 .mask = RTEXT_FILTER_SKIP_STATS};
+    char answer[8192] __attribute__((aligned(4)));
+    uint32_t body = type == RTM_GETADDR ? sizeof(struct ifaddrmsg) : sizeof(struct rtmsg);
+    request.header.nlmsg_len = type == RTM_GETLINK ? sizeof request : sizeof request.header + body;
+    long error = raw6(__NR_sendto, fd, (long)&request, request.header.nlmsg_len, 0, 0, 0);
+    for (long more = 1; error >= 0 && more > 0;) {
+        error = raw6(__NR_recvfrom, fd, (long)answer, sizeof answer, 0, 0, 0);
+        if (error >= 0) {
+            uint32_t length = before_end(answer, (uint32_t)error, &more);
+            error = more < 0 ? more : hexadecimal(report, name, (const unsigned char *)answer, length);
+        }
+    }
+    return error;
+}
+
+static long dump(struct report *report, const char *name, uint16_t type) {
+    long fd = raw3(__NR_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    long error = fd < 0 ? fd : dump_from(fd, report, name, type);
+    if (fd >= 0)
+        raw1(__NR_close, fd);
+    return error;
+}
+
 long arje_report(int status, int proc, uint64_t wanted, struct arje_record *record, const char **what) {
     struct report report;
     report.status = status;
@@ -110,6 +179,9 @@ long arje_report(int status, int proc, uint64_t wanted, struct arje_record *reco
     FACT(ARJE_FACT_TIME, "read timens_offsets", file(&report, "timens_offsets"));
     FACT(ARJE_FACT_CWD, "readlink cwd", target(&report, "cwd"));
     FACT(ARJE_FACT_NODENAME, "uname", nodename(&report));
+    FACT(ARJE_FACT_NETWORK, "rtnetlink RTM_GETLINK", dump(&report, "links", RTM_GETLINK));
+    FACT(ARJE_FACT_NETWORK, "rtnetlink RTM_GETADDR", dump(&report, "addresses", RTM_GETADDR));
+    FACT(ARJE_FACT_NETWORK, "rtnetlink RTM_GETROUTE", dump(&report, "routes", RTM_GETROUTE));
     *what = "sendmsg";
     return flush(&report);
 }

@@ -81,6 +81,7 @@ static arje_do function_of(uint32_t step) {
     case ARJE_MOUNT_PRIVATE: return arje_do_mount_private;
     case ARJE_HOSTNAME: return do_hostname;
     case ARJE_LOOPBACK: return do_loopback;
+    case ARJE_NETWORK: return arje_do_network;
     case ARJE_STAGE: return arje_do_stage;
     case ARJE_ROOT: return arje_do_root;
     case ARJE_MOUNT_OVERLAY: return arje_do_mount_overlay;

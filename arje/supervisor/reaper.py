@@ -37,9 +37,10 @@ class Reaper:
         slot = self._slots[pid] = ExitSlot(ring)
         return slot
 
-    def forget(self, pid: int) -> None:
-        """Expect it no more: somebody else has reaped it."""
-        self._slots.pop(pid, None)
+    def forget(self, *pids: int) -> None:
+        """Expect them no more: somebody else reaps them."""
+        for pid in pids:
+            self._slots.pop(pid, None)
 
     def drain(self) -> None:
         """Reap every child that has ended."""

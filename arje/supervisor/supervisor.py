@@ -293,18 +293,21 @@ class Supervisor:
         with opened(card, self.logs.of(label), self._nursery) as stdio:
             pending = self.incarnator.begin(card, stdio)
             slot = self.reaper.register(pending.leader_pid, lambda: self._ring(label))
+            helpers = pending.helper_pids
+            for pid in helpers:
+                self.reaper.register(pid, lambda: self._helper_ended(label))
         try:
             while not pending.advance():
                 await trio.lowlevel.wait_readable(pending.status_fd)
-        except BaseException:
-            self.reaper.forget(pending.leader_pid)
-            pending.abort()
-            raise
-        try:
             return pending.finish(), slot
         except BaseException:
-            self.reaper.forget(pending.leader_pid)
+            self.reaper.forget(pending.leader_pid, *helpers)
+            pending.abort()
             raise
+
+    def _helper_ended(self, label: str) -> None:
+        if self.table.get(label).state is State.RUNNING:
+            LOG.warning("a helper has ended before its service, which has lost its network", service=label)
 
     async def _stop_process(self, label: str, card: Card, outcome: Outcome, slot: ExitSlot) -> str:
         supervision = card.supervision
@@ -326,7 +329,8 @@ class Supervisor:
         service_log = self.logs.of(label)
         service_log.drain()
         service_log.pid = 0
-        if outcome.populated:
+        self.reaper.forget(*outcome.helper_pids)
+        if outcome.closes_slowly:
             await trio.to_thread.run_sync(outcome.close)  # it waits until what is left has been killed
         else:
             outcome.close()

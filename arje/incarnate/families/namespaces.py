@@ -35,7 +35,7 @@ def wishes(soma: Soma) -> Iterator[Wish]:
         yield Wish(feature_of(kind), f"own {kind} namespace", f"soma.namespaces.{kind}")
     if soma.hostname:
         yield Wish("hostname", soma.hostname, "soma.hostname")
-    if soma.namespaces.net:
+    if soma.namespaces.net and not (soma.network and soma.network.mode == "none"):
         yield Wish("loopback", "up", "soma.namespaces.net")
     if soma.time_offsets:
         clocks = soma.time_offsets
