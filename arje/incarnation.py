@@ -89,6 +89,7 @@ class Degradation:
     ``feature`` is the name that ``soma.require`` and ``soma.prefer`` use (``net``, ``cgroup.memory_max``). ``requested``
     and ``obtained`` are for people. ``errno`` is 0 when no system call refused (a missing controller); ``syscall`` is
     then empty. ``since`` is CLOCK_REALTIME in seconds. ``remedy`` is the next thing to do, in the imperative.
+    ``partial``: the feature is there all the same, with less than was asked (a landlock ruleset of an older ABI).
     """
 
     feature: str
@@ -100,11 +101,7 @@ class Degradation:
     detail: str = ""
     since: float = 0.0
     remedy: str = ""
-
-    @property
-    def partial(self) -> bool:
-        """Whether something was obtained all the same, though less than was asked."""
-        return self.obtained not in ("", "none")
+    partial: bool = False
 
     @property
     def kind(self) -> str:

@@ -34,7 +34,8 @@ class Native:
     """A program started by execve(2).
 
     ``argv`` holds the arguments after the program's own name; ``argv0`` replaces that name. The environment is made
-    from nothing: ``envp``, and before it the variables that ``pass_env`` names in the manager's environment.
+    from nothing: ``envp``, before it the variables that ``pass_env`` names in the manager's environment, and
+    ``ARJE_SERVICE``, by which a service's processes are known where no cgroup holds them.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}

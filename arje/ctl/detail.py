@@ -34,6 +34,8 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Stopped by", service["kill_method"])
     if deps := "; ".join(_dependencies(paper, service)):
         _field(paper, "Deps", deps)
+    if service["log_dropped"]:
+        _field(paper, "Log", f"{service['log_dropped']} lines could not be written")
     for line in service["last_lines"]:
         log_line(paper, line)
 

@@ -42,6 +42,8 @@ def header(paper: Paper, manager: Data) -> None:
         f"arje {manager['version']}  pid {manager['pid']}  {manager['state']}  up {duration(manager['uptime'])}   "
         f"{many(sum(counts.values()), 'service')}{': ' + parts if parts else ''}   {manager['degraded']} degraded"
     )
+    if problems := manager.get("problems"):
+        paper.line(f"{many(problems, 'bad card')}: arjectl plan shows what is wrong with them.")
     if manager["changed_on_disk"]:
         paper.line("The cards on disk have changed: arjectl plan shows what would change, arjectl apply takes them.")
 

@@ -261,10 +261,14 @@ def _apply(client: Client, args: Namespace, paper: Paper) -> int:
             render.result(paper, each)
         if found["stale"]:
             paper.line("Nothing was changed: the cards have changed since that plan. Look again: arjectl plan")
+        elif found["stopping"]:
+            paper.line("Nothing was changed: arje is stopping")
         elif found["problems"]:
             paper.line("Nothing was changed: the cards in force stay. Mend the cards, then: arjectl apply")
     if found["stale"]:
         return Action.PLAN_CHANGED
+    if found["stopping"]:
+        return Action.FAILED
     if found["problems"]:
         return Action.CARD_INVALID
     return _verdict(found["results"], strict=args.strict)

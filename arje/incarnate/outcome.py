@@ -10,6 +10,7 @@ import signal
 from collections.abc import Sequence
 
 from arje import native
+from arje.incarnate import mark
 from arje.incarnate.held import Held
 from arje.incarnation import Exit, Incarnation
 from arje.kernel import process
@@ -33,25 +34,41 @@ class Outcome:
         verdict = native.read_verdict(self._verdict_fd) if self._verdict_fd >= 0 else None
         return Exit.from_wait(*verdict) if verdict else leader
 
-    def signal_main(self, number: int) -> None:
-        """Send the payload a signal; a reaper passes it on, but for KILL, which ends its whole namespace."""
-        with contextlib.suppress(ProcessLookupError):
+    def signal_main(self, number: int) -> str:
+        """Send the payload a signal; a reaper passes it on, but for KILL, which ends its whole namespace.
+
+        Returns why the kernel does not let us, which is a program with another user's rights; empty when it does.
+        """
+        try:
             signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            return mark.refusal(self.incarnation.leader_pid)
+        return ""
 
     def kill_tree(self) -> str:
-        """Kill every process of the service. Returns the way that was used."""
+        """Kill every process of the service. Returns the way that was used, or why there is none."""
         if self._group is not None:
             with contextlib.suppress(OSError):
                 self._group.kill()
                 return "cgroup.kill"
         if self._verdict_fd >= 0:
-            self.signal_main(signal.SIGKILL)
-            return "pid namespace"
-        for pid in [*process.descendants(self.incarnation.leader_pid)]:
-            with contextlib.suppress(ProcessLookupError):
+            return self.signal_main(signal.SIGKILL) or "pid namespace"
+        for pid in mark.of_service(self.incarnation.label, self.incarnation.leader_pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        self.signal_main(signal.SIGKILL)
-        return "process walk"
+        return self.signal_main(signal.SIGKILL) or "subreaper walk"
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether neither a cgroup nor a pid namespace holds the service's processes: only :meth:`sweep` finds them."""
+        return self._group is None and self._verdict_fd < 0
+
+    def sweep(self) -> str:
+        """Kill what a loose service has left behind its leader. Returns the way when there was something, else empty."""
+        killed, refused = mark.sweep(self.incarnation.label, self.incarnation.leader_pid)
+        return f"subreaper walk: {refused}" if refused else "subreaper walk" if killed else ""
 
     def processes(self) -> tuple[process.Process, ...]:
         """Return the process tree of the service."""
@@ -59,6 +76,8 @@ class Outcome:
             with contextlib.suppress(FileNotFoundError):
                 return process.tree(self._group.pids())
         leader = self.incarnation.leader_pid
+        if self.is_loose:
+            return process.tree(mark.of_service(self.incarnation.label, leader))
         return process.tree([leader, *process.descendants(leader)])
 
     @property
@@ -83,19 +102,29 @@ class Outcome:
         except OSError:
             return None
 
+    @property
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed any of its processes for want of memory (memory.events; cgroup-v2)."""
+        events = (self.cgroup_file("memory.events") or "").splitlines()
+        return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in events)
+
     def close(self) -> None:
-        """Kill what is left of the service, remove its cgroup, close every descriptor. May be called twice."""
+        """Kill what is left in the service's cgroup, remove it, close every descriptor. May be called twice.
+
+        Raises OSError when the cgroup cannot be removed: something in it does not die. Every descriptor is closed then too.
+        """
         held, self._held = self._held, ()
-        with contextlib.ExitStack() as all_of_it:
+        group, self._group = self._group, None
+        with contextlib.ExitStack() as last_first:
+            for fd in (self.pidfd, self._verdict_fd):
+                if fd >= 0:
+                    last_first.callback(os.close, fd)
+            self.pidfd = self._verdict_fd = -1
+            if group is not None:
+                last_first.callback(group.close)
+                last_first.callback(discard, group)
             for thing in held:
-                all_of_it.callback(thing.release)
-        if self._group is not None:
-            discard(self._group)
-            self._group = None
-        for fd in (self.pidfd, self._verdict_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.pidfd = self._verdict_fd = -1
+                last_first.callback(thing.release)
 
 
 def discard(group: Cgroup) -> None:

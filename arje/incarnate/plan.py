@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import replace
 from typing import Final
 
+from arje.card import signals
 from arje.card.card import Card
 from arje.card.payload import Native
 from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
+from arje.incarnate import mark
 from arje.incarnate.blueprint import Blueprint, Program
 from arje.incarnate.families import FAMILIES, files, filters, ids, joins, namespaces, network, privileges
 from arje.incarnate.families.namespaces import feature_of
@@ -197,8 +198,8 @@ def _facts(have: frozenset[str]) -> int:
 
 
 def signal_number(name: str) -> int:
-    """Return the number of a signal named ``TERM`` or ``SIGTERM``. Raises KeyError."""
-    return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
+    """Return the number of a signal as cards name it. Raises Unreadable."""
+    return signals.number(name)
 
 
 def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[str, str]) -> Program:
@@ -211,7 +212,7 @@ def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[
         return os.fsencode(substitute(text, variables))
 
     environment = {name: os.environ[name] for name in payload.pass_env if name in os.environ}
-    environment |= told | dict(payload.envp)
+    environment |= told | dict(payload.envp) | {mark.NAME: mark.of(card.label)}
     path = encode("payload.exec", payload.exec)
     if not path:
         raise SetupFailed(card.label, Step.PLAN, 0, "payload.exec", "it is empty", hint="name a program")

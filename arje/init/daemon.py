@@ -114,7 +114,8 @@ def _load(options: Options, supervisor: Supervisor) -> None:
     """Take every good card; a bad one, or one whose edges cannot be followed, is told and stops only itself."""
     loaded, edges = read(options.cards)
     cards = list(loaded.cards)
-    for problem in (*loaded.problems, *edges):
+    supervisor.problems = (*loaded.problems, *edges)
+    for problem in supervisor.problems:
         _tell(problem)
     while knots := Graph(cards).cycles():
         members = {edge.owner for cycle in knots for edge in cycle}

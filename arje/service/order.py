@@ -59,6 +59,9 @@ class Graph:
                 if card.label not in self._requirers[other]:
                     self._requirers[other].append(card.label)
 
+    def __contains__(self, label: object) -> bool:
+        return label in self._cards
+
     def resolve(self, name: str, asker: str = "") -> tuple[str, ...]:
         """Return the labels that a name means: the card of that label, else its providers without ``asker`` itself."""
         if name in self._cards:

@@ -96,8 +96,9 @@ class Service:
 
     Times are CLOCK_MONOTONIC in seconds. ``starts`` are the times of the latest attempts to start, for the start limit.
     ``restarts`` counts the automatic ones since somebody last started it by hand; ``step`` is the step of the back-off.
-    ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``ready`` is None when there is
-    nothing that could be ready. ``history`` holds the latest states with their causes, oldest first.
+    ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``activation`` is whose wish the latest
+    start was. ``ready`` is None when there is nothing that could be ready. ``history`` holds the latest states with their
+    causes, oldest first. ``kill_method`` in ``stopping`` says why the process is still there.
     """
 
     label: str
@@ -106,6 +107,7 @@ class Service:
     cause: StateCause
     since: float
     wanted: bool = False
+    activation: StateCause | None = None
     restarts: int = 0
     starts: tuple[float, ...] = ()
     step: int = 0
@@ -125,6 +127,17 @@ class Service:
         if self.state is State.DONE:
             return self.card.supervision.kind is Kind.ONE_SHOT
         return self.state in (State.RUNNING, State.RELOADING)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its process was killed and is still there: nobody need wait for the end of this stop."""
+        return self.state is State.STOPPING and self.kill_method is not None
+
+    @property
+    def lacks_dependency(self) -> bool:
+        """Whether it has failed for nothing but what it requires: it starts again when that recovers."""
+        failed = self.failure is not None and self.failure.reason is FailureReason.DEPENDENCY
+        return failed and self.state is State.FAILED
 
     @property
     def is_coming(self) -> bool:

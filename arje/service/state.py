@@ -2,7 +2,8 @@
 
 Facts first. A service is *wanted* or not; it has a process or not; and between the two lie waits: for dependencies
 (``waiting``), for a set-up and readiness (``starting``), for a process to go (``stopping``), for a time (``backoff``).
-``done`` and ``failed`` are rests in which somebody may read what happened; nothing leaves them by itself.
+``done`` and ``failed`` are rests in which somebody may read what happened. Nothing leaves them by itself, with one
+exception: who failed only because something that it requires had failed starts again when that recovers.
 
 What follows from that, and is easy to get wrong:
 
@@ -17,6 +18,11 @@ What follows from that, and is easy to get wrong:
   ``STOPPED`` the supervisor looks at the wish and fires ``WANTED`` again. ``UNWANTED`` takes the wish back.
 * **A set-up can be overtaken by a stop**: the process may be confirmed (``SPAWNED``), refused or broken while
   ``stopping``; the first is recorded so that it can be killed, the others are the end of the stop.
+* **A requirement that fails for good is felt.** Who runs on it gets ``STOP`` with the wish kept; at the end of that stop,
+  or out of ``waiting``, ``DEPENDENCY_FAILED`` leads to ``failed``. ``RECOVERED`` leads back to ``waiting``; the wish was
+  never taken back, so it is no start by hand and forgets nothing.
+* **A stop may be stuck**: the kernel does not let us signal the process, or it does not die. ``STUCK`` keeps ``stopping``
+  and records why; whoever waits for the stop need not wait longer, and the end of the process is still its end.
 * **Events may keep the state** (``SPAWNED`` in ``starting``): the record learns something, since and cause stay.
 
 A pair that is not in the table is :class:`~arje.errors.InvalidTransition`: the caller logs it and nothing has changed.
@@ -74,11 +80,17 @@ class Event(StrEnum):
     EXITED_DONE = "exited-done"
     EXITED_FAILED = "exited-failed"
     RETRY_DUE = "retry-due"
+    DEPENDENCY_FAILED = "dependency-failed"
+    """Something that it requires failed for good; it has no process, or has just ended its stop."""
+    RECOVERED = "recovered"
+    """What it had failed for is on its way again."""
     RELOAD = "reload"
     STOP = "stop"
     """The process is to go."""
     STOPPED = "stopped"
     """After ``STOP``: the whole tree is reaped."""
+    STUCK = "stuck"
+    """It was told to go and killed, and is still there."""
     FAULT = "fault"
     """Arje itself failed at this service: an exception in its runner."""
 
@@ -91,6 +103,7 @@ def _table() -> dict[tuple[State, Event], State]:
         (s.WAITING, e.DEPENDENCIES_MET): s.STARTING,
         (s.WAITING, e.SKIPPED): s.STOPPED,
         (s.WAITING, e.UNWANTED): s.STOPPED,
+        (s.WAITING, e.DEPENDENCY_FAILED): s.FAILED,
         (s.STARTING, e.SPAWNED): s.STARTING,
         (s.STARTING, e.READY): s.RUNNING,
         (s.STARTING, e.REFUSED): s.FAILED,
@@ -102,13 +115,16 @@ def _table() -> dict[tuple[State, Event], State]:
         (s.STOPPING, e.SPAWNED): s.STOPPING,
         (s.STOPPING, e.REFUSED): s.STOPPED,
         (s.STOPPING, e.SPAWN_FAILED): s.STOPPED,
+        (s.STOPPING, e.STUCK): s.STOPPING,
         (s.STOPPING, e.STOPPED): s.STOPPED,
+        (s.STOPPING, e.DEPENDENCY_FAILED): s.FAILED,
         (s.BACKOFF, e.RETRY_DUE): s.WAITING,
         (s.BACKOFF, e.WANTED): s.WAITING,
         (s.BACKOFF, e.UNWANTED): s.STOPPED,
         (s.DONE, e.WANTED): s.WAITING,
         (s.DONE, e.UNWANTED): s.STOPPED,
         (s.FAILED, e.WANTED): s.WAITING,
+        (s.FAILED, e.RECOVERED): s.WAITING,
         (s.FAILED, e.UNWANTED): s.STOPPED,
     }
     for alive in (s.STARTING, s.RUNNING, s.RELOADING):

@@ -91,7 +91,7 @@ class StateTable:
             raise TypeError(f"fire alone writes {', '.join(sorted(owned))}")
         old = self.get(label)
         state = next_state(label, old.state, event)
-        books = _books(old, event, state, cause.at, changes)
+        books = _books(old, event, state, cause, changes)
         if state is not old.state:
             history = (*old.history, (state, cause))[-HISTORY:]
             books.update(state=state, cause=cause, since=cause.at, history=history)
@@ -136,23 +136,25 @@ class StateTable:
             raise ExceptionGroup("subscribers of the state table failed", errors)
 
 
-def _books(old: Service, event: Event, state: State, at: float, changes: dict[str, Any]) -> dict[str, Any]:
+def _books(old: Service, event: Event, state: State, cause: StateCause, changes: dict[str, Any]) -> dict[str, Any]:
     """Return the changes that follow from the event alone, overridden by the caller's."""
     books: dict[str, Any] = {}
     if event is Event.WANTED:
         # A start by hand always goes through: the earlier starts no longer count against it.
-        books.update(wanted=True, starts=(), step=0, restarts=0)
+        books.update(wanted=True, activation=cause, starts=(), step=0, restarts=0)
         if state is State.WAITING:
             books.update(failure=None)
     elif event in (Event.UNWANTED, Event.STOP, Event.SKIPPED):
         books.update(wanted=False)
     elif event is Event.RETRY_DUE:
         books.update(restarts=old.restarts + 1)
+    elif event is Event.RECOVERED:
+        books.update(failure=None)
     elif event is Event.READY:
         books.update(ready=True, failure=None)
     if state is State.STARTING and old.state is State.WAITING:
         keep = max(old.card.supervision.rate_limit.starts, 1)
-        books.update(starts=(*old.starts, at)[-keep:], ready=False, kill_method=None, grants=(), degradations=())
+        books.update(starts=(*old.starts, cause.at)[-keep:], ready=False, kill_method=None, grants=(), degradations=())
     if state is not State.BACKOFF:
         books.update(backoff_until=None)
     if state not in WITH_PROCESS:

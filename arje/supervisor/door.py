@@ -63,6 +63,7 @@ class Door:
             "degraded": sum(bool(service.degradations) for service in table),
             "counts": dict(Counter(service.state.value for service in table)),
             "changed_on_disk": self.changed_on_disk,
+            "problems": len({problem.file for problem in self._supervisor.problems}),
         }
 
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]:
@@ -106,7 +107,7 @@ class Door:
             if why.who in table:
                 waiting.append(why.who)
             if service.state is State.WAITING:
-                for name in self._supervisor.waits_for(service.label):
+                for name in self._supervisor.needs.waits_for(service.label):
                     waiting += self._supervisor.graph.resolve(name, service.label)
         return chain
 
@@ -122,13 +123,15 @@ class Door:
 
     async def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]:
         """Yield the last lines of these services, then every new one; none falls between. Raises NoSuchService."""
-        chosen = {service.label for service in self._named(labels)} if labels else None
-        async with self._supervisor.logs.follow() as channel:
+        chosen = frozenset(service.label for service in self._named(labels)) if labels else None
+        follower = self._supervisor.logs.follow(chosen)
+        try:
             for known in self.logs(labels, lines) if lines else ():
                 yield known
-            async for line in channel:
-                if chosen is None or line.label in chosen:
-                    yield line.as_dict()
+            async for line in follower:
+                yield line.as_dict()
+        finally:
+            self._supervisor.logs.leave(follower)
 
     def doctor(self) -> list[dict[str, Any]]:
         """Return what this machine can isolate, and how to mend what it cannot."""
@@ -206,20 +209,32 @@ class Door:
 
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]:
         """Stop services; refused for one that running services require, unless forced: then those stop first."""
-        results = []
-        for service in self._named(labels):
-            if service.state in (State.STOPPED, State.DONE, State.FAILED):
-                results.append(self._result(service, "not-running"))
-                continue
-            needed = [label for label in self._dependents(service.label) if label != service.label]
-            if needed and not force:
-                results.append(self._result(service, "dependents") | {"detail": ", ".join(needed)})
-                continue
-            for label in [*needed, service.label]:
-                self._supervisor.unwant(label, who)
-                await self._supervisor.at_rest(label)
-            results.append(self._result(self._supervisor.table.get(service.label), "done"))
-        return results
+        return [await self._stop(service.label, who, force=force) for service in self._named(labels)]
+
+    async def _stop(self, label: str, who: str, *, force: bool) -> dict[str, Any]:
+        service = self._supervisor.table.get(label)
+        if service.state in (State.STOPPED, State.DONE) or (
+            service.state is State.FAILED and not service.lacks_dependency  # that one would start again by itself
+        ):
+            return self._result(service, "not-running")
+        needed = [other for other in self._dependents(label) if other != label]
+        if needed and not force:
+            return self._result(service, "dependents") | {"detail": ", ".join(needed)}
+        for other in [*needed, label]:
+            self._supervisor.unwant(other, who)
+            ended = await self._supervisor.at_rest(other)
+        if ended is None:
+            return self._result(service, "done") | {"state": State.STOPPED.value, "detail": "its card is gone"}
+        return self._stopped(ended)
+
+    def _stopped(self, service: Service) -> dict[str, Any]:
+        """What became of a stop: it is done when nothing runs, and nobody has started it again meanwhile."""
+        if service.state is State.STOPPED:
+            return self._result(service, "done")
+        why = service.kill_method if service.is_stuck else f"started again by {service.activation}"
+        if service.state is State.FAILED and service.failure:
+            why = snapshot.failure_text(service.failure)
+        return self._result(service, "failed") | {"detail": why}
 
     def _dependents(self, label: str) -> list[str]:
         """The running services that would lose what they require, in the order in which they stop."""
@@ -260,34 +275,59 @@ class Door:
     async def apply(self, token: str, who: str) -> dict[str, Any]:
         """Make the cards on disk the ones in force: all, or with a problem among them none.
 
-        ``token`` is that of the plan that was looked at, or empty; ``stale`` in the answer says that the disk has moved on.
+        ``token`` is that of the plan that was looked at, or empty; ``stale`` in the answer says that the disk has moved on,
+        ``stopping`` that the manager takes no cards any more.
         """
         async with self._changing:
             plan = make_plan(self._directories, self._supervisor.table)
             stale = bool(token) and token != plan.token
-            if plan.problems or stale:
-                return _plain(plan) | {"applied": False, "stale": stale, "results": []}
-            results = await self._take(plan, who)
+            if plan.problems or stale or self._supervisor.stopping:
+                return self._refused(plan, stale=stale)
+            if (results := await self._take(plan, who)) is None:
+                return self._refused(plan, stale=False)
             self.changed_on_disk = False
-            return _plain(plan) | {"applied": True, "stale": False, "results": results}
+            return _plain(plan) | {"applied": True, "stale": False, "stopping": False, "results": results}
 
-    async def _take(self, plan: CardPlan, who: str) -> list[dict[str, Any]]:
+    def _refused(self, plan: CardPlan, *, stale: bool) -> dict[str, Any]:
+        """The answer when nothing was changed. A manager that stops says so of every service that would have changed."""
+        stopping, results = self._supervisor.stopping, []
+        for change in plan.changes if stopping else ():
+            known = change.label in self._supervisor.table
+            state = self._supervisor.table.get(change.label).state if known else State.STOPPED
+            told = {"label": change.label, "result": "failed", "state": state.value}
+            results.append(told | {"detail": "arje is stopping: no cards are taken any more", "degraded": 0})
+        return _plain(plan) | {"applied": False, "stale": stale, "stopping": stopping, "results": results}
+
+    async def _take(self, plan: CardPlan, who: str) -> list[dict[str, Any]] | None:
+        """Make a plan true. Returns None, with the cards as they were, when the manager has begun to stop meanwhile."""
         supervisor = self._supervisor
-        going = [change.label for change in plan.changes if change.change == "remove"]
-        for label in supervisor.graph.stop_order(going):
-            supervisor.unwant(label, who)
-            await supervisor.at_rest(label)
+        await self._stop_those_that_go([change.label for change in plan.changes if change.change == "remove"], who)
+        if supervisor.stopping:
+            return None
         supervisor.set_cards(list(plan.cards), who)
-        touched = []
-        for change in plan.changes:
-            if change.feels not in ("starts", "restarts"):
-                continue
-            touched.append(supervisor.table.get(change.label))
-            if change.feels == "starts":
-                supervisor.want(change.label, who)
-            else:
-                supervisor.again(change.label, who)
+        supervisor.problems = plan.problems
+        touched = [supervisor.table.get(c.label) for c in plan.changes if c.feels in ("starts", "restarts")]
+        await supervisor.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
+        starts = [change.label for change in plan.changes if change.feels == "starts"]
+        for label in supervisor.graph.start_order(starts):
+            supervisor.want(label, who)
         return [self._result(await supervisor.settled_again(before)) for before in touched]
+
+    async def _stop_those_that_go(self, going: list[str], who: str) -> None:
+        """Stop the services whose cards go, until none runs: somebody may start one while another one stops."""
+        supervisor = self._supervisor
+        supervisor.going.update(going)
+        try:
+            while busy := [label for label in going if self._can_stop(label)]:
+                for label in supervisor.graph.stop_order(busy):
+                    supervisor.unwant(label, who)
+                    await supervisor.at_rest(label)
+        finally:
+            supervisor.going.difference_update(going)
+
+    def _can_stop(self, label: str) -> bool:
+        table = self._supervisor.table
+        return label in table and table.get(label).state in WITH_PROCESS and not table.get(label).is_stuck
 
 
 def _plain(plan: CardPlan) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import trio
+
 from arje.incarnation import Exit
 
 
@@ -18,11 +20,19 @@ class ExitSlot:
     def __init__(self, ring: Callable[[], None]) -> None:
         self.exit: Exit | None = None
         self._ring = ring
+        self._gone = trio.Event()
 
     def set(self, exit: Exit) -> None:
         """Store the end and ring whoever waits for it."""
         self.exit = exit
+        self._gone.set()
         self._ring()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end, at most so many seconds. Returns whether it came."""
+        with trio.move_on_after(seconds if seconds is not None else float("inf")):
+            await self._gone.wait()
+        return self.exit is not None
 
 
 class Reaper:
@@ -37,10 +47,10 @@ class Reaper:
         slot = self._slots[pid] = ExitSlot(ring)
         return slot
 
-    def forget(self, *pids: int) -> None:
-        """Expect them no more: somebody else reaps them."""
-        for pid in pids:
-            self._slots.pop(pid, None)
+    def forget(self, pid: int, slot: ExitSlot) -> None:
+        """Expect it no more: somebody else has reaped it. A new child that has the pid by now is not forgotten."""
+        if self._slots.get(pid) is slot:
+            del self._slots[pid]
 
     def drain(self) -> None:
         """Reap every child that has ended."""

@@ -75,7 +75,10 @@ def isolation(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     lost = {loss.feature: loss for loss in service.degradations}
     requested = len(service.grants)
     if lost and not requested:  # refused: there was no incarnation to read anything back from
-        requested = supervisor.incarnator.requests(service.card)
+        try:
+            requested = supervisor.incarnator.requests(service.card)
+        except Exception:  # the card in force is another one by now; one service must not hide the others
+            requested = len(lost)
     return {
         "requested": requested,
         "granted": sum(grant.ok for grant in service.grants),
@@ -114,12 +117,12 @@ def needs(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:
     """Yield each name that a waiting service waits for, with what that waits for in its turn, and the last one's state."""
     if service.state is not State.WAITING:
         return
-    for name in supervisor.waits_for(service.label):
+    for name in supervisor.needs.waits_for(service.label):
         chain, seen = [name], {service.label}
         found = _meant(supervisor, name, service.label)
         while found and found.state is State.WAITING and found.label not in seen:
             seen.add(found.label)
-            if not (further := supervisor.waits_for(found.label)):
+            if not (further := supervisor.needs.waits_for(found.label)):
                 break
             chain.append(further[0])
             found = _meant(supervisor, further[0], found.label)
@@ -153,6 +156,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "dependencies": list(dependencies(supervisor, card)),
             "required_by": list(supervisor.graph.dependents(service.label)),
             "history": [_why(why) | {"state": state.value} for state, why in service.history],
+            "log_dropped": supervisor.logs.of(service.label).dropped,
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
         | _life(service)
@@ -177,28 +181,15 @@ def on_disk(card: Card) -> str:
 def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:
     """Yield why a service is wanted, then why the one that needs it is, and so on to a hand or to cards.d."""
     table, seen = supervisor.table, set[str]()
-    while service.wanted and service.label not in seen and (wish := _wish(service)):
+    while service.wanted and service.label not in seen and (why := service.activation):
         seen.add(service.label)
-        how, why = wish
+        how = "restarted" if why.detail == "restart" else "enabled" if why.who == "cards.d" else "started"
         if why.who in table:
             how = "needed"
         yield {"label": service.label, "how": how, "who": why.who, "wall": why.wall}
         if why.who not in table:
             return
         service = table.get(why.who)
-
-
-def _wish(service: Service) -> tuple[str, StateCause] | None:
-    """Return how the latest wish to run came about, and whose it was; None when the history has forgotten it."""
-    again = False
-    for state, why in reversed(service.history):
-        if again and state is State.STOPPING:
-            return "restarted", why
-        if state is State.WAITING and why.who == "supervisor":
-            again = again or why.detail == "restart"
-        elif state is State.WAITING:
-            return "enabled" if why.who == "cards.d" else "started", why
-    return None
 
 
 def dependencies(supervisor: Supervisor, card: Card) -> Iterator[dict[str, Any]]:

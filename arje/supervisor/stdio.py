@@ -1,10 +1,15 @@
-"""Where a service's descriptors 0, 1 and 2 lead: what its card says, opened for the length of one spawn."""
+"""Where a service's descriptors 0, 1 and 2 lead: what its card says, opened for the length of one spawn.
+
+A file is opened in a thread: the loop does not wait for a mount that does not answer, and who gives up waiting may.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 
 import trio
 
@@ -20,32 +25,62 @@ _FILES = {
 }
 
 
-@contextmanager
-def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> Iterator[StdioFds]:
+@asynccontextmanager
+async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIterator[StdioFds]:
     """Open the three descriptors. Raises SetupFailed that names the card's field."""
     wanted = card.soma.stdio
     with ExitStack() as stack:
 
-        def one(name: str, what: str, own: int) -> int:
+        async def one(name: str, what: str, own: int) -> int:
             kind, _, path = what.partition(":")
             if kind == "log" and own:
                 return log.descriptor(name, nursery)
             if kind == "inherit":
                 return own
-            flags = os.O_RDONLY if not own else _FILES.get(kind, os.O_WRONLY)
-            target = path if kind in ("file", "append") else "/dev/null"
             if kind not in ("null", "file", "append") or (not own and kind == "append"):
                 raise _failed(
                     card, name, 0, f"{what!r} is not known", "write null, log, inherit, file:PATH, append:PATH"
                 )
+            flags = os.O_RDONLY if not own else _FILES.get(kind, os.O_WRONLY)
+            target = path if kind in ("file", "append") else "/dev/null"
             try:
-                fd = os.open(target, flags | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+                fd = _open(target, flags) if kind == "null" else await _open_in_thread(target, flags)
             except OSError as error:
-                raise _failed(card, name, error.errno or 0, target, "") from error
+                hint = "nobody reads this FIFO" if error.errno == errno.ENXIO else ""
+                raise _failed(card, name, error.errno or 0, target, hint) from error
+            except ValueError as error:
+                raise _failed(card, name, errno.EINVAL, target, str(error)) from error
             stack.callback(os.close, fd)
             return fd
 
-        yield StdioFds(one("stdin", wanted.stdin, 0), one("stdout", wanted.stdout, 1), one("stderr", wanted.stderr, 2))
+        yield StdioFds(
+            await one("stdin", wanted.stdin, 0),
+            await one("stdout", wanted.stdout, 1),
+            await one("stderr", wanted.stderr, 2),
+        )
+
+
+def _open(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a FIFO (fifo(7)), but hand out a descriptor that waits as usual."""
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o640)
+    os.set_blocking(fd, True)
+    return fd
+
+
+async def _open_in_thread(path: str, flags: int) -> int:
+    gone = threading.Event()
+
+    def open_it() -> int:
+        fd = _open(path, flags)
+        if gone.is_set():  # nobody waits for it any more
+            os.close(fd)
+        return fd
+
+    try:
+        return await trio.to_thread.run_sync(open_it, abandon_on_cancel=True)
+    except trio.Cancelled:
+        gone.set()
+        raise
 
 
 def _failed(card: Card, name: str, number: int, detail: str, hint: str) -> SetupFailed:

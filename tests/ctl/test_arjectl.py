@@ -165,24 +165,27 @@ def test_the_table_says_what_a_service_waits_for_and_why_it_failed(manage: Manag
         {
             "front": 'requires = ["net-up"]\n' + SLEEP,
             "net-up": 'requires = ["dev"]\n' + SLEEP,
-            "dev": '[payload]\nexec = "/no/such/device"\n',
+            "dev": 'only_if_exists = "/no/such"\n' + SLEEP,
+            "other": 'requires = ["broken"]\n' + SLEEP,
+            "broken": '[payload]\nexec = "/no/such/device"\n',
             "worker": sh("exit 3") + '[supervision]\nrestart = "on-failure"\ninitial = 1000\nmax = 1000\n',
             "limit": sh("exit 3")
             + '[supervision]\nrestart = "on-failure"\ninitial = 0\nrate_limit = {starts = 2, interval = 60}\n',
             "skipped": 'only_if_exists = "/no/such"\n' + SLEEP,
         }
     )
-    for label, state in {"dev": "failed", "worker": "backoff", "limit": "failed"}.items():
+    for label, state in {"broken": "failed", "other": "failed", "worker": "backoff", "limit": "failed"}.items():
         until_state(manager, label, state)
     lines = manager.ctl().stdout.splitlines()
     rows = {line.split()[1]: line for line in lines[2:]}
-    assert rows["front"].endswith("needs net-up <- dev (failed)")
-    assert rows["net-up"].endswith("needs dev (failed)")
-    assert rows["dev"].endswith("setup at exec: /no/such/device: ENOENT (No such file or directory)")
+    assert rows["front"].endswith("needs net-up <- dev (stopped)")
+    assert rows["net-up"].endswith("needs dev (stopped)")
+    assert "dependency: other requires broken, which failed" in rows["other"]
+    assert rows["broken"].endswith("setup at exec: /no/such/device: ENOENT (No such file or directory)")
     assert re.search(r"backoff \d+m.* exited 3, next start .*\d\d:\d\d:\d\d$", rows["worker"])
     assert rows["limit"].endswith("start-limit: 2 in 60 s, last: exited 3")
     assert rows["skipped"].endswith("skipped: only_if_exists = /no/such: there is no such path")
-    assert "needs net-up ← dev (failed)" in on_terminal(manager)
+    assert "needs net-up ← dev (stopped)" in on_terminal(manager)
 
 
 def test_the_detail_says_why_it_runs_as_whom_and_beside_what(manage: Manage) -> None:

@@ -174,7 +174,7 @@ def test_killing_the_tree_leaves_no_process(incarnator: Incarnator) -> None:
         outcome = incarnator.incarnate(
             card_of("sh", "-c", "sleep 1000 & setsid sleep 1000 & wait"), StdioFds(fd, fd, fd)
         )
-    assert outcome.kill_tree() in {"cgroup.kill", "process walk"}
+    assert outcome.kill_tree() in {"cgroup.kill", "subreaper walk"}
     os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
     place = outcome.incarnation.cgroup
     outcome.close()

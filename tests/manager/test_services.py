@@ -61,7 +61,7 @@ def test_who_does_not_heed_the_signal_is_killed_with_all_its_children(manage: Ma
 
 
 @pytest.mark.parametrize(
-    ("spaces", "method"), [("", "process walk"), ('namespaces = ["user", "pid", "mount"]', "pid namespace")]
+    ("spaces", "method"), [("", "subreaper walk"), ('namespaces = ["user", "pid", "mount"]', "pid namespace")]
 )
 def test_without_cgroups_the_tree_is_killed_in_another_way_that_is_shown(
     manage: Manage, spaces: str, method: str
@@ -159,7 +159,6 @@ def test_a_missing_condition_skips_and_says_so(manage: Manage) -> None:
         ('exec = "/no/such/binary"', "", "exec", "ENOENT", "payload.exec"),
         ('exec = "/etc"', "", "exec", "EACCES", "payload.exec"),
         ('exec = "/etc/passwd"', "", "exec", "EACCES", "payload.exec"),
-        ('exec = "/bin/true"\nargv = ["a\\u0000b"]', "", "plan", "", "payload.argv"),
         ('exec = "/bin/true"', 'chdir = "/no/such/place"', "chdir", "ENOENT", "soma.chdir"),
         ('exec = "/bin/true"', 'pivot_root = {new_root = "/tmp"}', "plan", "", "soma.pivot_root"),
         ('exec = "/bin/true"', 'namespaces = ["pid"]\nproc = true', "plan", "", "soma.proc"),
@@ -283,3 +282,31 @@ def test_why_tells_the_chain_across_services(manage: Manage) -> None:
     chain = manager.call("Why", label="b")["chain"]
     assert [link["label"] for link in chain] == ["b", "a"]
     assert "exited 1" in chain[1]["detail"]
+
+
+def test_a_manager_without_descriptors_fails_services_and_not_itself(manage: Manage) -> None:
+    manager = manage({f"s{n}": SLEEP for n in range(20)}, prefix=("prlimit", "--nofile=80"))
+    manager.call("Wait", labels=[])
+
+    def states() -> dict[str, int]:
+        found: dict[str, int] = manager.call("GetManager")["manager"]["counts"]
+        return found
+
+    first = states()
+    assert set(first) == {"running", "failed"}
+    services = manager.call("List", labels=[], full=False)["services"]
+    failures = [service["failure"] for service in services if service["state"] == "failed"]
+    assert {(failure["reason"], failure["errno_name"]) for failure in failures} == {("resources", "EMFILE")}
+    assert all("RLIMIT_NOFILE" in failure["hint"] for failure in failures)
+    for label in [service["label"] for service in services if service["state"] == "running"]:
+        manager.call("Restart", labels=[label])
+    assert states() == first
+    assert manager.ctl("status").returncode == 0
+
+
+def test_the_wish_that_a_service_runs_by_is_remembered_longer_than_its_history(manage: Manage) -> None:
+    keep = '[supervision]\nrestart = "on-failure"\ninitial = 0\nrate_limit = {starts = 30, interval = 600}\n'
+    manager = manage({"a": sh("exit 1") + keep})
+    failed = manager.until("a", lambda a: a["state"] == "failed")
+    assert not any(moment["who"] == "cards.d" for moment in failed["history"])
+    assert [(wish["how"], wish["who"]) for wish in failed["activation"]] == [("enabled", "cards.d")]

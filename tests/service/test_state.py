@@ -65,6 +65,19 @@ def test_a_condition_that_does_not_hold_leads_from_waiting_to_stopped() -> None:
     assert next_state("web", State.WAITING, Event.SKIPPED) is State.STOPPED
 
 
+def test_only_a_failed_requirement_is_recovered_from_without_a_hand() -> None:
+    assert next_state("web", State.WAITING, Event.DEPENDENCY_FAILED) is State.FAILED
+    assert next_state("web", State.STOPPING, Event.DEPENDENCY_FAILED) is State.FAILED
+    assert next_state("web", State.FAILED, Event.RECOVERED) is State.WAITING
+    by_hand = {Event.WANTED, Event.UNWANTED, Event.RECOVERED}
+    assert {event for state, event in TRANSITIONS if state in (State.FAILED, State.DONE)} == by_hand
+
+
+def test_a_stop_that_is_stuck_is_still_a_stop() -> None:
+    assert next_state("web", State.STOPPING, Event.STUCK) is State.STOPPING
+    assert [state for state, event in TRANSITIONS if event is Event.STUCK] == [State.STOPPING]
+
+
 def test_the_diagram_shows_every_transition_once() -> None:
     shown = []
     for line in diagram().splitlines():

@@ -127,6 +127,40 @@ def test_a_stop_that_is_not_a_wish_keeps_it_when_the_caller_says_so() -> None:
     assert table.fire("web", Event.STOP, StateCause("db", "restarts"), wanted=True).wanted is True
 
 
+def test_whose_wish_a_service_runs_by_is_remembered_until_the_next_wish() -> None:
+    table = make("web")
+    wish = StateCause("uid 0", "by hand", at=10.0)
+    table.fire("web", Event.WANTED, wish)
+    for _ in range(HISTORY):
+        fire_all(table, "web", [*LIFE[1:], Event.EXITED_RETRY, Event.RETRY_DUE])
+    assert wish not in [why for _, why in table.get("web").history]
+    assert table.get("web").activation is wish
+    fire_all(table, "web", [*LIFE[1:], Event.STOP])
+    other = StateCause("uid 1", at=20.0)
+    assert table.fire("web", Event.WANTED, other).activation is other
+
+
+def test_who_failed_for_what_it_requires_keeps_the_wish_and_says_so() -> None:
+    table = make("web")
+    fire_all(table, "web", LIFE)
+    table.fire("web", Event.STOP, StateCause("db"), wanted=True)
+    failure = Failure(reason=FailureReason.DEPENDENCY)
+    failed = table.fire("web", Event.DEPENDENCY_FAILED, StateCause("db"), failure=failure)
+    assert (failed.state, failed.wanted, failed.lacks_dependency) == (State.FAILED, True, True)
+    waiting = fire_all(table, "web", [Event.RECOVERED])
+    assert (waiting.failure, waiting.wanted, waiting.lacks_dependency) == (None, True, False)
+
+
+def test_a_stop_is_stuck_as_long_as_it_lasts() -> None:
+    table = make("web")
+    fire_all(table, "web", [*LIFE, Event.STOP])
+    stuck = table.fire("web", Event.STUCK, StateCause("test"), kill_method="it does not die")
+    assert (stuck.state, stuck.is_stuck) == (State.STOPPING, True)
+    stopped = fire_all(table, "web", [Event.STOPPED])
+    assert (stopped.is_stuck, stopped.kill_method) == (False, "it does not die")
+    assert fire_all(table, "web", [Event.WANTED, *LIFE[1:], Event.STOP]).is_stuck is False
+
+
 def test_ready_is_none_without_a_process_false_while_starting_and_true_when_running() -> None:
     table = make("web")
     seen = [table.get("web").ready]

@@ -75,6 +75,7 @@ def foresee(soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
             detail=f"{capabilities['landlock'].detail} lacks {', '.join(lost)}",
             since=time.time(),
             remedy=f"use Linux {newest.linux} or newer",
+            partial=bool(left),
         ),
     )
 

@@ -183,6 +183,7 @@ def _loss(wish: Wish, obtained: str, cause: Cause, detail: str, remedy: str) -> 
         detail=detail,
         since=time.time(),
         remedy=remedy,
+        partial=obtained != "none",
     )
 
 
