@@ -48,6 +48,10 @@ KINDS: Final = {
     "cgroup": "CgroupSkipped",
     "cpu_affinity": "CpuAffinitySkipped",
     "rlimit": "RlimitSkipped",
+    "nice": "PrioritySkipped",
+    "ioprio": "PrioritySkipped",
+    "scheduler": "PrioritySkipped",
+    "oom_score_adj": "OomScoreAdjSkipped",
     "run_as": "CredentialsSkipped",
     "no_new_privs": "NoNewPrivsSkipped",
 }
@@ -125,6 +129,7 @@ class Step(StrEnum):
     UMASK = "umask"
     AFFINITY = "affinity"
     RLIMIT = "rlimit"
+    SCHEDULER = "scheduler"
     GROUPS = "groups"
     GID = "gid"
     UID = "uid"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from arje.card import devices, priority
 from arje.card.nearest import nearest
 from arje.card.payload import variable
 from arje.card.rules import text
@@ -146,6 +147,23 @@ def features(value: Any, field: str) -> Any:
     return value
 
 
+def scheduler(value: Any, field: str) -> Any:
+    """Return the table of a policy, its times in seconds."""
+    table = priority.scheduler(value, field)
+    if not isinstance(table, dict):
+        return table
+    times = ("runtime", "deadline", "period")
+    return {name: duration(item, f"{field}.{name}") if name in times else item for name, item in table.items()}
+
+
+def io_max(value: Any, field: str) -> Any:
+    """Return a table per device, its limits as numbers."""
+    return [
+        {name: item if name == "device" else size_or_max(item, f"{field}.{name}") for name, item in row.items()}
+        for row in devices.rows(value, field)
+    ]
+
+
 _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "namespaces": namespaces,
     "rlimits": limits,
@@ -153,8 +171,11 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "run_as": run_as,
     "require": features,
     "prefer": features,
+    "ioprio": priority.io_priority,
+    "scheduler": scheduler,
 }
-_SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_swap_max")
+_SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")
+_CGROUP: Final[dict[str, Callable[[Any, str], Any]]] = {**dict.fromkeys(_SIZED, size_or_max), "io_max": io_max}
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout")
 
 
@@ -191,7 +212,7 @@ def _converted(
 def _soma(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
     soma = _converted(raw, dict.fromkeys(NOT_YET, _not_yet) | _SOMA, "soma", wrong)
     if isinstance(group := soma.get("cgroup"), dict):
-        soma["cgroup"] = _converted(group, dict.fromkeys(_SIZED, size_or_max), "soma.cgroup", wrong)
+        soma["cgroup"] = _converted(group, _CGROUP, "soma.cgroup", wrong)
     if isinstance(overlay := soma.get("overlay"), dict) and isinstance(overlay.get("lower"), str):
         soma["overlay"] = overlay | {"lower": [overlay["lower"]]}
     return soma

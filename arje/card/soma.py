@@ -15,6 +15,7 @@ from arje.card.files import Overlay, PivotRoot
 from arje.card.ids import IdMap, IdMaps, RunAs
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
 from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
+from arje.card.priority import IoPriority, Nice, OomScoreAdj, Scheduler, sound
 from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "RLIMITS",
     "CgroupLimits",
     "IdMap",
+    "IoPriority",
     "Namespaces",
     "Overlay",
     "PivotRoot",
     "RunAs",
+    "Scheduler",
     "Soma",
     "Stdio",
     "TimeOffsets",
@@ -57,14 +60,9 @@ NOT_YET: Final = {
     "files": "injected files",
     "credentials": "credentials",
     "network": "network set-ups other than the net namespace's loopback",
-    "nice": "nice levels",
-    "ioprio": "io priorities",
-    "scheduler": "scheduling policies",
-    "oom_score_adj": "OOM score adjustment",
     "seccomp": "seccomp filters",
     "landlock": "landlock rules",
     "controlling_tty": "a controlling terminal",
-    "delegate": "cgroup delegation",
 }
 
 
@@ -117,6 +115,14 @@ class Soma:
     """Place and limits in cgroup v2."""
     cpu_affinity: Annotated[tuple[int, ...], _CPUS] = ()
     """Numbers of the CPUs that it may run on (sched_setaffinity(2)); empty means any."""
+    nice: Nice | None = None
+    """Nice level, -20 (first) to 19 (setpriority(2))."""
+    ioprio: IoPriority | None = None
+    """Whose I/O goes first: ``"best-effort:4"``, ``"realtime:0"``, ``"idle"``."""
+    scheduler: Annotated[Scheduler, Rule(sound)] | None = None
+    """Policy of the CPU scheduler: ``"batch"``, ``"idle"``, ``"fifo:50"``, or a table."""
+    oom_score_adj: OomScoreAdj | None = None
+    """What the OOM killer adds to its score, -1000 (never) to 1000 (first)."""
     hostname: Hostname = ""
     """Hostname in its uts namespace (hostname(7))."""
     time_offsets: TimeOffsets | None = None

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from arje import native
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import configure, idmap, verify
+from arje.incarnate import after, configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.policy import refusals
@@ -224,7 +224,8 @@ class Pending:
             self.abort()
             raise self._failure
         try:
-            grants, losses = self._read or self._read_back()
+            settled = self._read or self._read_back()
+            grants, losses = after.settle(self._plan, settled, self._pid, leader=self._child.pid)
         except OSError as error:
             self.abort()
             raise SetupFailed(label, Step.REPORT, error.errno or 0, "", str(error.filename or "")) from error

@@ -16,9 +16,10 @@ from arje.card.soma import IdMap, Overlay, PivotRoot, Soma
 from arje.errors import SetupFailed
 from arje.incarnate import mark
 from arje.incarnate.blueprint import Blueprint, Program
-from arje.incarnate.families import FAMILIES, files, ids, namespaces
+from arje.incarnate.families import FAMILIES, files, ids, namespaces, priority
 from arje.incarnate.families.namespaces import feature_of
 from arje.incarnate.family import Scene
+from arje.incarnate.foresee import raised
 from arje.incarnate.policy import is_required
 from arje.incarnate.setup import ChildSetup
 from arje.incarnate.wishes import foresee, foresee_identity, refuse_nonsense, wishes_of
@@ -51,7 +52,8 @@ def make(
     soma = _user_first(soma, capabilities)
     wishes = tuple(wishes_of(soma))
     who = _identity(card, soma)
-    lost = foresee(wishes, soma, capabilities, (*losses, *foresee_identity(who, soma, capabilities)))
+    beyond = (*foresee_identity(who, soma, capabilities), *raised(soma, capabilities))
+    lost = foresee(wishes, soma, capabilities, (*losses, *beyond))
     gone = {loss.feature for loss in lost}
     have = frozenset(wish.feature for wish in wishes) - gone
     late_user = "user" in have and capabilities.privileged
@@ -145,6 +147,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     namespaces.place(setup, scene)
     files.place(setup, scene)
     setup.with_umask(soma.umask)
+    priority.place(setup, scene)
     ids.place(setup, scene)
     if soma.parent_death_signal:
         setup.with_parent_death_signal(signal_number(soma.parent_death_signal))

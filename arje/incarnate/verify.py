@@ -11,8 +11,7 @@ import time
 from typing import Final
 
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.families import FAMILIES
-from arje.incarnate.families.limits import read_cgroup
+from arje.incarnate.families import FAMILIES, cgroups
 from arje.incarnate.family import Answer, Reader
 from arje.incarnation import Cause, Degradation, Grant
 from arje.kernel.cgroup import Cgroup
@@ -36,14 +35,14 @@ def read_back(
         answer = _answer(plan, facts, ours, group, wish)
         grants.append(Grant(wish.feature, wish.requested, *answer))
         if not answer.ok:
-            lost[wish.feature] = _drifted(wish, answer.granted)
+            lost[wish.feature] = drifted(wish, answer.granted)
     return tuple(grants), tuple(lost.values())
 
 
 def _answer(plan: Blueprint, facts: Facts | None, ours: Facts, group: Cgroup | None, wish: Wish) -> Answer:
     family = wish.feature.partition(".")[0]
     if family == "cgroup":
-        return read_cgroup(group, plan, wish)
+        return cgroups.read(group, plan, wish)
     reader = READERS.get(wish.feature) or READERS.get(family)
     if reader is None:
         return Answer(ASKED_AGAIN, True)
@@ -55,7 +54,8 @@ def _answer(plan: Blueprint, facts: Facts | None, ours: Facts, group: Cgroup | N
         return Answer(f"not readable: {error}", False)
 
 
-def _drifted(wish: Wish, granted: str) -> Degradation:
+def drifted(wish: Wish, granted: str) -> Degradation:
+    """Return the loss of a wish that the kernel granted and reading back does not show."""
     return Degradation(
         feature=wish.feature,
         requested=wish.requested,

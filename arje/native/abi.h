@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 5
+#define ARJE_ABI 6
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_FACTS_SIZE 8192
@@ -24,6 +24,7 @@ enum arje_step {
     ARJE_UMASK, /* a: mask */
     ARJE_AFFINITY,
     ARJE_RLIMIT,
+    ARJE_SCHEDULER, /* a: policy and flags of sched_setscheduler(2), p: its priority, or a struct sched_attr for a deadline */
     ARJE_GROUPS, /* p: array of uint32_t, a: how many */
     ARJE_GID,    /* a: id */
     ARJE_UID,    /* a: id */
@@ -48,7 +49,8 @@ enum arje_fact {
     ARJE_FACT_TIME = 16,
     ARJE_FACT_CWD = 32,
     ARJE_FACT_NODENAME = 64, /* uname(2) */
-    ARJE_FACT_WAIT = 128     /* wait at the gate until the parent has read them */
+    ARJE_FACT_WAIT = 128,    /* wait at the gate until the parent has read them */
+    ARJE_FACT_PRIORITY = 4096 /* /proc/self/stat, ioprio_get(2) and sched_getscheduler(2) as numbers */
 };
 
 enum arje_record_kind {

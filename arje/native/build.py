@@ -17,7 +17,7 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 #: What runs in the child: it may call nothing but itself (tests/native checks its symbols).
-CHILD = ("child.c", "ops.c", "mounts.c", "ids.c", "facts.c")
+CHILD = ("child.c", "ops.c", "mounts.c", "ids.c", "scheduling.c", "facts.c")
 SOURCES = (*CHILD, "spawn.c", "linux.c")
 
 #: No stack protector and no loop-to-memset: gcc must not make calls in the child's path either.

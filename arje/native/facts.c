@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ioprio.h>
 #include <linux/utsname.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -71,6 +72,22 @@ static long target(struct report *report, const char *path) {
     return error < 0 ? error : got < 0 && got != -ENOENT ? got : 0;
 }
 
+/* A number that the kernel answers, as decimal text. */
+static long number(struct report *report, const char *name, long value) {
+    char digits[24];
+    uint32_t count = 0;
+    if (value < 0)
+        return value;
+    long error = begin(report, name, sizeof digits);
+    do
+        digits[count++] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    while (count > 0)
+        report->text[report->used++] = digits[--count];
+    report->text[report->used++] = '\0';
+    return error;
+}
+
 static long nodename(struct report *report) {
     struct new_utsname names;
     long error = raw1(__NR_uname, &names);
@@ -110,6 +127,10 @@ long arje_report(int status, int proc, uint64_t wanted, struct arje_record *reco
     FACT(ARJE_FACT_TIME, "read timens_offsets", file(&report, "timens_offsets"));
     FACT(ARJE_FACT_CWD, "readlink cwd", target(&report, "cwd"));
     FACT(ARJE_FACT_NODENAME, "uname", nodename(&report));
+    FACT(ARJE_FACT_PRIORITY, "read stat", file(&report, "stat"));
+    FACT(ARJE_FACT_PRIORITY, "ioprio_get", number(&report, "ioprio", raw2(__NR_ioprio_get, IOPRIO_WHO_PROCESS, 0)));
+    FACT(ARJE_FACT_PRIORITY, "sched_getscheduler",
+         number(&report, "scheduler", raw1(__NR_sched_getscheduler, 0)));
     *what = "sendmsg";
     return flush(&report);
 }

@@ -86,6 +86,7 @@ static arje_do function_of(uint32_t step) {
     case ARJE_PIVOT_ROOT: return arje_do_pivot_root;
     case ARJE_SESSION: return do_session;
     case ARJE_UMASK: return do_umask;
+    case ARJE_SCHEDULER: return arje_do_scheduler;
     case ARJE_GROUPS: return arje_do_groups;
     case ARJE_GID: return arje_do_gid;
     case ARJE_UID: return arje_do_uid;

@@ -25,4 +25,7 @@ long arje_do_gid(const struct arje_op *op, const char **syscall);
 long arje_do_uid(const struct arje_op *op, const char **syscall);
 long arje_do_no_new_privs(const struct arje_op *op, const char **syscall);
 
+/* scheduling.c */
+long arje_do_scheduler(const struct arje_op *op, const char **syscall);
+
 #endif

@@ -7,7 +7,7 @@ from typing import Final
 
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 from arje.kernel.facts import Facts
 
@@ -15,6 +15,7 @@ NEEDS: Final = {"proc": ("pid", "mount"), "overlay": ("mount",), "pivot_root": (
 MUST: Final = frozenset({"overlay", "pivot_root"})
 SHOWN_BY: Final = {"proc": "mounts", "overlay": "mounts", "pivot_root": "mounts"}
 APPLY: Final[dict[str, Applier]] = {}
+AFTER: Final[dict[str, Finisher]] = {}
 
 
 def wishes(soma: Soma) -> Iterator[Wish]:

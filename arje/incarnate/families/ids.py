@@ -8,7 +8,7 @@ from typing import Final
 
 from arje.card.soma import IdMap, Soma
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 from arje.kernel import identity
 from arje.kernel.facts import Facts
@@ -19,6 +19,7 @@ NEEDS: Final = {"id-map": ("user",)}
 MUST: Final = frozenset({"id-map", "run_as"})
 SHOWN_BY: Final = {"id-map": "maps"}
 APPLY: Final[dict[str, Applier]] = {}
+AFTER: Final[dict[str, Finisher]] = {}
 
 
 def wishes(soma: Soma) -> Iterator[Wish]:
