@@ -107,10 +107,12 @@ def explain(error: int, feature: str) -> tuple[Cause, str, str] | None:
     family, _, name = feature.partition(".")
     if family == "cgroup":
         return _of_a_cgroup_file(error, name)
+    if family == "oom_score_adj" and error in (errno.ESRCH, errno.ENOENT):
+        return Cause.DRIFTED, "it had ended before its score could be written", "none is needed: it is gone"
     if error not in _NO:
         return None
     if family == "rlimit":
-        detail = "raising a hard limit over the manager's own takes CAP_SYS_RESOURCE"
+        detail = "a hard limit over the manager's own, or another user's process, takes CAP_SYS_RESOURCE"
         return Cause.LIMIT, detail, f"{_AS_ROOT}, or raise its own limit first (prlimit(1))"
     if family == "nice":
         floor = 20 - resource.getrlimit(resource.RLIMIT_NICE)[0] % 2**64
