@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -35,7 +34,7 @@ def _rlimit(soma: Soma, wish: Wish, capabilities: CapabilitySet) -> Availability
     if name == "nofile" and hard > (most := raises.nr_open()):
         detail, remedy = f"fs.nr_open is {most}", f"sysctl fs.nr_open={hard}, or ask for less"
         return Availability(wish.feature, False, False, Cause.SYSCTL, 1, "prlimit", detail, remedy)
-    own = raises.own_hard_limit(RLIMITS[name])
+    own = raises.own_limit(RLIMITS[name])[1]
     if hard <= own:
         return None
     found = capabilities[raises.RLIMIT]
@@ -44,7 +43,7 @@ def _rlimit(soma: Soma, wish: Wish, capabilities: CapabilitySet) -> Availability
 
 def _nice(soma: Soma) -> bool:
     """Lower than ours, and lower than the limit nice lets (setrlimit(2): 20 minus it)."""
-    allowed = next((soft for name, soft, _ in soma.rlimits if name == "nice"), _soft(resource.RLIMIT_NICE))
+    allowed = next((soft for name, soft, _ in soma.rlimits if name == "nice"), _soft("nice"))
     own = os.getpriority(os.PRIO_PROCESS, 0)
     return soma.nice is not None and soma.nice < min(own, 20 - allowed)
 
@@ -55,7 +54,7 @@ def _ioprio(soma: Soma) -> bool:
 
 def _scheduler(soma: Soma) -> bool:
     """A deadline cannot be had by any limit."""
-    allowed = next((soft for name, soft, _ in soma.rlimits if name == "rtprio"), _soft(resource.RLIMIT_RTPRIO))
+    allowed = next((soft for name, soft, _ in soma.rlimits if name == "rtprio"), _soft("rtprio"))
     asked = soma.scheduler
     return asked is not None and (asked.policy == "deadline" or asked.priority > allowed)
 
@@ -64,8 +63,8 @@ def _oom_score_adj(soma: Soma) -> bool:
     return soma.oom_score_adj is not None and soma.oom_score_adj < raises.own_oom_score_adj()
 
 
-def _soft(limit: int) -> int:
-    return resource.getrlimit(limit)[0] % 2**64
+def _soft(name: str) -> int:
+    return raises.own_limit(RLIMITS[name])[0]
 
 
 #: Feature → the probe that must have said yes, when what is asked goes beyond what everybody has.

@@ -89,9 +89,9 @@ def own_oom_score_adj() -> int:
     return int(Path("/proc/self/oom_score_adj").read_text())
 
 
-def own_hard_limit(number: int) -> int:
-    """Return the manager's own hard limit RLIMIT_*; infinity is 2**64-1."""
-    return resource.getrlimit(number)[1] % 2**64
+def own_limit(number: int) -> tuple[int, int]:
+    """Return the manager's own soft and hard limit RLIMIT_*; infinity is 2**64-1."""
+    return process.limits("self")[number]
 
 
 def nr_open() -> int:

@@ -22,7 +22,7 @@ from typing import Any
 from arje import native
 from arje.card.card import Card
 from arje.card.payload import Native
-from arje.card.soma import CgroupLimits, Namespaces, Overlay, PivotRoot, RunAs, Soma, TimeOffsets
+from arje.card.soma import CgroupLimits, IoPriority, Namespaces, Overlay, PivotRoot, RunAs, Scheduler, Soma, TimeOffsets
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation, Exit
@@ -46,6 +46,10 @@ def everything(place: Path) -> dict[str, Any]:
         "rlimits": (("nofile", 100, 200),),
         "cgroup": CgroupLimits(),
         "cpu_affinity": (0,),
+        "nice": 3,
+        "ioprio": IoPriority(kind="idle"),
+        "scheduler": Scheduler(policy="batch"),
+        "oom_score_adj": 400,
         "hostname": "fault",
         "time_offsets": TimeOffsets(monotonic=10),
         "overlay": Overlay(lower=("/",), upper=str(place / "upper"), work=str(place / "work"), merged=merged),
@@ -72,6 +76,8 @@ def card_of(place: Path, request: dict[str, Any]) -> Card:
         soma = {"namespaces": Namespaces(time=True), "time_offsets": TimeOffsets(monotonic=10)}
     elif kind == "nofile":
         soma = {"rlimits": (("nofile", 16, 16),)}
+    elif kind == "delegate":
+        soma = {"run_as": RunAs(user=NOBODY, group=NOBODY, groups=()), "cgroup": CgroupLimits(delegate=True)}
     elif kind == "pid":
         soma = {"namespaces": Namespaces(pid=True), "run_as": RunAs(user=NOBODY, group=NOBODY, groups=())}
     for name in ("prefer", "require", "strict_caps"):

@@ -52,6 +52,8 @@ PAYLOAD = (
     Fault("chdir", "merged", "EACCES", "pivot-root", "pivot_root"),
     Fault("pivot_root", "", "EPERM", "pivot-root", "pivot_root"),
     Fault("umask", "", "EPERM", "umask", "umask"),
+    Fault("sched_setscheduler", "", "EPERM", "scheduler", "scheduler"),
+    Fault("sched_getparam", "", "EPERM", "scheduler", "scheduler"),
     Fault("setgroups", "", "EPERM", "groups"),
     Fault("setresgid", "", "EINVAL", "gid"),
     Fault("setresuid", "", "EAGAIN", "uid"),

@@ -153,7 +153,11 @@ def _io_max(granted: str, asked: tuple[IoMax, ...]) -> Answer:
 
 
 def _delegated(group: Cgroup, uid: int, gid: int) -> Answer:
-    owners = {(os.stat(path).st_uid, os.stat(path).st_gid) for path in (group.path / name for name in ("", *DELEGATED))}
+    try:
+        found = [os.stat(group.path / name) for name in ("", *DELEGATED)]
+    except OSError:
+        return Answer("", False)
+    owners = {(each.st_uid, each.st_gid) for each in found}
     return Answer(" ".join(f"uid {u} gid {g}" for u, g in sorted(owners)), owners == {(uid, gid)})
 
 
