@@ -27,7 +27,6 @@ OOM: Final = "oom_score_adj.lower"
 
 _CAP_SYS_NICE: Final = 23
 _NO: Final = {errno.EPERM, errno.EACCES}
-_AS_ROOT: Final = "run the manager as root"
 
 
 def probe() -> Iterator[tuple[str, int, str]]:
@@ -113,18 +112,23 @@ def explain(error: int, feature: str) -> tuple[Cause, str, str] | None:
         return None
     if family == "rlimit":
         detail = "a hard limit over the manager's own, or another user's process, takes CAP_SYS_RESOURCE"
-        return Cause.LIMIT, detail, f"{_AS_ROOT}, or raise its own limit first (prlimit(1))"
+        return Cause.LIMIT, detail, f"{_with('CAP_SYS_RESOURCE')}, or raise its own limit first (prlimit(1))"
     if family == "nice":
         floor = 20 - resource.getrlimit(resource.RLIMIT_NICE)[0] % 2**64
         detail = f"without CAP_SYS_NICE RLIMIT_NICE is the floor: {max(-20, min(20, floor))}"
-        return Cause.NO_CAPABILITY, detail, f"{_AS_ROOT}, or raise its limit nice"
+        return Cause.NO_CAPABILITY, detail, f"{_with('CAP_SYS_NICE')}, or raise its limit nice"
     if family == "ioprio":
-        return Cause.NO_CAPABILITY, "the class realtime takes CAP_SYS_ADMIN or CAP_SYS_NICE", _AS_ROOT
+        return Cause.NO_CAPABILITY, "the class realtime takes CAP_SYS_ADMIN or CAP_SYS_NICE", _with("CAP_SYS_NICE")
     if family == "scheduler":
         return _no_real_time()
     if family == "oom_score_adj":
-        return Cause.NO_CAPABILITY, "going lower takes CAP_SYS_RESOURCE", _AS_ROOT
+        return Cause.NO_CAPABILITY, "going lower takes CAP_SYS_RESOURCE", _with("CAP_SYS_RESOURCE")
     return None
+
+
+def _with(capability: str) -> str:
+    """Return how the manager would come by a capability: a root without it lives in somebody's sandbox."""
+    return "run the manager as root" if os.geteuid() else f"start the manager with {capability}"
 
 
 def _no_real_time() -> tuple[Cause, str, str]:
@@ -138,14 +142,18 @@ def _no_real_time() -> tuple[Cause, str, str]:
     if int(process.status("self")["CapEff"], 16) >> _CAP_SYS_NICE & 1:
         detail = "CAP_SYS_NICE does not suffice: a user namespace, or CPUs that do not span the whole root domain"
         return Cause.LIMIT, detail, "run the manager in the first user namespace; a deadline takes every CPU"
-    return Cause.NO_CAPABILITY, "it takes CAP_SYS_NICE, or a limit rtprio that high", f"{_AS_ROOT}, or raise its rtprio"
+    return (
+        Cause.NO_CAPABILITY,
+        "it takes CAP_SYS_NICE, or a limit rtprio that high",
+        f"{_with('CAP_SYS_NICE')}, or raise its rtprio",
+    )
 
 
 def _of_a_cgroup_file(error: int, name: str) -> tuple[Cause, str, str] | None:
     if name == "io_max" and error in (errno.ENODEV, errno.ENOENT, errno.ENOTBLK):
         return Cause.LIMIT, "no such whole block device here", "name one that lsblk(8) shows as a disk"
     if name == "delegate" and error in _NO:
-        return Cause.NO_CAPABILITY, "giving a cgroup to another user takes CAP_CHOWN", _AS_ROOT
+        return Cause.NO_CAPABILITY, "giving a cgroup to another user takes CAP_CHOWN", _with("CAP_CHOWN")
     if error == errno.ENOENT:
         return Cause.KERNEL_TOO_OLD, "this kernel has no such cgroup file", "use a kernel that has it"
     if error in (errno.EINVAL, errno.ERANGE, errno.ENODEV):
