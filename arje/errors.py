@@ -10,6 +10,7 @@
     ├── OrderingError          the cards' edges contradict each other (a cycle, a missing label)
     ├── InvalidTransition      an event that the state of a service does not know
     ├── NoSuchService          no card has this label
+    ├── NotRunning             a service has no process that could be changed
     ├── ManagerRunning         another manager owns this runtime directory
     └── NativeError            the compiled part is missing or does not fit
 
@@ -125,6 +126,15 @@ class NoSuchService(ArjeError):
         super().__init__(f"no service {label!r}" + (f"; did you mean {nearest!r}?" if nearest else ""))
         self.label = label
         self.nearest = nearest
+
+
+class NotRunning(ArjeError):
+    """A service has no process that could be changed."""
+
+    def __init__(self, label: str, state: str) -> None:
+        super().__init__(f"{label} is {state}: it has no process")
+        self.label = label
+        self.state = state
 
 
 class ManagerRunning(ArjeError):

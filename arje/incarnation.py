@@ -48,6 +48,10 @@ KINDS: Final = {
     "cgroup": "CgroupSkipped",
     "cpu_affinity": "CpuAffinitySkipped",
     "rlimit": "RlimitSkipped",
+    "nice": "PrioritySkipped",
+    "ioprio": "PrioritySkipped",
+    "scheduler": "PrioritySkipped",
+    "oom_score_adj": "OomScoreAdjSkipped",
     "run_as": "CredentialsSkipped",
     "no_new_privs": "NoNewPrivsSkipped",
     "root": "MountSkipped",
@@ -171,6 +175,7 @@ class Step(StrEnum):
     UMASK = "umask"
     AFFINITY = "affinity"
     RLIMIT = "rlimit"
+    SCHEDULER = "scheduler"
     PERSONALITY = "personality"
     NO_NESTED_USER = "no-nested-user"
     BOUNDING = "bounding"

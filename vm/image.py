@@ -26,7 +26,7 @@ from vm import BUILD, HERE, bytecode, kernel
 from vm.cpio import Tree
 
 ROOT: Final = HERE.parent
-MODULES: Final = ("overlay", "veth")
+MODULES: Final = ("overlay", "veth", "brd")
 PYTHON: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
 STDLIB: Final = f"/usr/lib/{PYTHON}"
 LIBRARIES: Final = "/usr/lib/x86_64-linux-gnu"

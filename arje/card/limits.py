@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.rules import Rule, text, whole, whole_rule
+from arje.card.devices import IoMax
+from arje.card.rules import Flag, Rule, text, whole, whole_rule
 from arje.card.unreadable import Unreadable, shown
 
 _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -121,6 +122,18 @@ class CgroupLimits:
     """pids.max: number of tasks, or ``"max"``."""
     cpuset: Annotated[str, _CPUSET] | None = None
     """cpuset.cpus: ``"0-3,5"``."""
+    cpuset_mems: Annotated[str, _CPUSET] | None = None
+    """cpuset.mems: memory nodes, ``"0-1"``."""
+    cpu_idle: Flag | None = None
+    """cpu.idle: it gets CPU time that nobody else wants."""
+    memory_min: Bytes | None = None
+    """memory.min in bytes: below it nothing is taken from it, not even in need."""
+    memory_oom_group: Flag | None = None
+    """memory.oom.group: the OOM killer ends all of it or nothing of it."""
+    io_max: tuple[IoMax, ...] = ()
+    """io.max: a table ``{"/dev/vda" = {rbps = "1M", wiops = 100}}``, or lines ``["254:0 rbps=1M"]``."""
+    delegate: Flag = False
+    """Whether the service's user may make cgroups below its own: directory and cgroup.procs belong to it."""
 
 
 #: The names of these wishes in ``require``, ``prefer`` and degradations; ``cgroup`` and ``rlimit`` name their families too.
@@ -130,4 +143,8 @@ FEATURES: Final = (
     *(f"cgroup.{name}" for name in CgroupLimits.__slots__ if name != "path"),
     "cpu_affinity",
     "dumpable",
+    "nice",
+    "ioprio",
+    "scheduler",
+    "oom_score_adj",
 )

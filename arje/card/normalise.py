@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from arje.card import file_words, filters, privilege_words
+from arje.card import devices, file_words, filters, priority, privilege_words
 from arje.card.nearest import nearest
 from arje.card.network_check import problems
 from arje.card.payload import variable
@@ -173,6 +173,25 @@ _NETWORK_LISTS: Final = {
     "veth": ("address", "bridge_address", "gateway"),
     "pasta": ("tcp", "udp", "host_tcp", "host_udp"),
 }
+
+
+def scheduler(value: Any, field: str) -> Any:
+    """Return the table of a policy, its times in seconds."""
+    table = priority.scheduler(value, field)
+    if not isinstance(table, dict):
+        return table
+    times = ("runtime", "deadline", "period")
+    return {name: duration(item, f"{field}.{name}") if name in times else item for name, item in table.items()}
+
+
+def io_max(value: Any, field: str) -> Any:
+    """Return a table per device, its limits as numbers."""
+    return [
+        {name: item if name == "device" else size_or_max(item, f"{field}.{name}") for name, item in row.items()}
+        for row in devices.rows(value, field)
+    ]
+
+
 _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "namespaces": namespaces,
     "rlimits": limits,
@@ -185,8 +204,11 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "seccomp": filters.spelled_seccomp,
     "landlock": filters.spelled_landlock,
     **privilege_words.WORDS,
+    "ioprio": priority.io_priority,
+    "scheduler": scheduler,
 }
-_SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_swap_max")
+_SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")
+_CGROUP: Final[dict[str, Callable[[Any, str], Any]]] = {**dict.fromkeys(_SIZED, size_or_max), "io_max": io_max}
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout")
 
 
@@ -224,7 +246,7 @@ def _soma(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
     raw = privilege_words.with_auto(raw, wrong)
     soma = _converted(raw, dict.fromkeys(NOT_YET, _not_yet) | _SOMA, "soma", wrong)
     if isinstance(group := soma.get("cgroup"), dict):
-        soma["cgroup"] = _converted(group, dict.fromkeys(_SIZED, size_or_max), "soma.cgroup", wrong)
+        soma["cgroup"] = _converted(group, _CGROUP, "soma.cgroup", wrong)
     return soma
 
 

@@ -10,6 +10,7 @@ from arje.card.namespaces import Namespaces
 from arje.card.normalise import PRESETS
 from arje.card.privileges import CAPABILITY_LIST, PERSONALITIES, SECUREBITS
 
+_RATE: Final = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}
 _SIZE: Final = {"type": "string", "pattern": r"^\s*\d+\s*[KMGTkmgt]?([iI]?[bB])?\s*$"}
 _LIMIT: Final = {"anyOf": [{"type": "integer", "minimum": 0}, _SIZE, {"enum": ["infinity", "unlimited"]}]}
 _BOUNDS: Final = {
@@ -38,6 +39,12 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
         ("Landlock", field): [{"type": "integer", "minimum": 0, "maximum": 65535}]
         for field in ("tcp_bind", "tcp_connect")
     },
+    ("Soma", "ioprio"): [{"type": "string", "pattern": "^((realtime|best-effort):[0-7]|idle|realtime|best-effort)$"}],
+    ("Soma", "scheduler"): [{"type": "string", "pattern": "^((fifo|rr):[0-9]{1,2}|batch|idle|other)$"}],
+    ("CgroupLimits", "io_max"): [
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _RATE}},
+    ],
 }
 #: (definition, field) → the only way in which a file may write the field.
 _WRITTEN: Final[dict[tuple[str, str], dict[str, Any]]] = {

@@ -18,6 +18,7 @@ from arje.card.join import Join
 from arje.card.limits import INFINITY, RLIMITS, CgroupLimits
 from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
 from arje.card.network import Network
+from arje.card.priority import IoPriority, Nice, OomScoreAdj, Scheduler, sound
 from arje.card.privileges import Capabilities, Keyring, Personality, Securebits
 from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
@@ -32,6 +33,7 @@ __all__ = [
     "Credential",
     "IdMap",
     "InjectedFile",
+    "IoPriority",
     "Join",
     "Landlock",
     "Namespaces",
@@ -40,6 +42,7 @@ __all__ = [
     "PivotRoot",
     "Proc",
     "RunAs",
+    "Scheduler",
     "Seccomp",
     "Soma",
     "Stdio",
@@ -52,12 +55,7 @@ _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings":
 
 #: Card field → what it will be, for fields that isolation.md promises and that this version refuses by name.
 NOT_YET: Final = {
-    "nice": "nice levels",
-    "ioprio": "io priorities",
-    "scheduler": "scheduling policies",
-    "oom_score_adj": "OOM score adjustment",
     "controlling_tty": "a controlling terminal",
-    "delegate": "cgroup delegation",
 }
 
 
@@ -131,6 +129,14 @@ class Soma:
     """Place and limits in cgroup v2."""
     cpu_affinity: Annotated[tuple[int, ...], _CPUS] = ()
     """Numbers of the CPUs that it may run on (sched_setaffinity(2)); empty means any."""
+    nice: Nice | None = None
+    """Nice level, -20 (first) to 19 (setpriority(2))."""
+    ioprio: IoPriority | None = None
+    """Whose I/O goes first: ``"best-effort:4"``, ``"realtime:0"``, ``"idle"``."""
+    scheduler: Annotated[Scheduler, Rule(sound)] | None = None
+    """Policy of the CPU scheduler: ``"batch"``, ``"idle"``, ``"fifo:50"``, or a table."""
+    oom_score_adj: OomScoreAdj | None = None
+    """What the OOM killer adds to its score, -1000 (never) to 1000 (first)."""
     hostname: Hostname = ""
     """Hostname in its uts namespace (hostname(7))."""
     time_offsets: TimeOffsets | None = None

@@ -23,6 +23,8 @@ class Door(Protocol):
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    def set(self, label: str, changes: dict[str, str], who: str) -> dict[str, Any]: ...
+    async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]: ...
     def plan(self) -> dict[str, Any]: ...
     async def apply(self, token: str, who: str) -> dict[str, Any]: ...
 
@@ -64,6 +66,13 @@ class Call:
         """Return a boolean, false when it is missing. Raises InvalidParameter."""
         value = self._value(name, False)
         if not isinstance(value, bool):
+            raise InvalidParameter(name)
+        return value
+
+    def texts(self, name: str) -> dict[str, str]:
+        """Return an object of strings. Raises InvalidParameter."""
+        value = self._value(name, None)
+        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
             raise InvalidParameter(name)
         return value
 
@@ -141,6 +150,18 @@ async def _restart(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.restart(call.some_labels(), call.who)}
 
 
+async def _set(door: Door, call: Call) -> dict[str, Any]:
+    return door.set(call.text("label"), call.texts("changes"), call.who)
+
+
+async def _freeze(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.freeze(call.some_labels(), call.who, frozen=True)}
+
+
+async def _thaw(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.freeze(call.some_labels(), call.who, frozen=False)}
+
+
 async def _plan(door: Door, call: Call) -> dict[str, Any]:
     return {"plan": door.plan()}
 
@@ -167,6 +188,9 @@ METHODS: Final[dict[str, Method]] = {
     "Start": Method(_start, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
     "Restart": Method(_restart, ("labels",), True),
+    "Set": Method(_set, ("label", "changes"), True),
+    "Freeze": Method(_freeze, ("labels",), True),
+    "Thaw": Method(_thaw, ("labels",), True),
     "Plan": Method(_plan),
     "Apply": Method(_apply, ("token",), True),
     "Schema": Method(_schema),

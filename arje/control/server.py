@@ -23,7 +23,8 @@ import trio
 import arje
 from arje import log
 from arje.control.handlers import METHODS, Call, Door, InvalidParameter
-from arje.errors import NoSuchService, OrderingError
+from arje.errors import CardError, NoSuchService, NotRunning, OrderingError
+from arje.incarnation import as_json
 
 LOG = log.logger()
 INTERFACE: Final = "io.arje.Manager"
@@ -140,6 +141,11 @@ class Connection:
         except NoSuchService as error:
             wrong = {"label": error.label, "nearest": error.nearest}
             reply = {"error": f"{INTERFACE}.NoSuchService", "parameters": wrong}
+        except NotRunning as error:
+            reply = {"error": f"{INTERFACE}.NotRunning", "parameters": {"label": error.label, "state": error.state}}
+        except CardError as error:
+            problems = [as_json(problem) for problem in error.problems]
+            reply = {"error": f"{INTERFACE}.CannotSet", "parameters": {"problems": problems}}
         except OrderingError as error:
             reply = {"error": f"{INTERFACE}.Ordering", "parameters": {"message": str(error)}}
         except InvalidParameter as error:

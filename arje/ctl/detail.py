@@ -53,6 +53,8 @@ def _card(service: Data) -> str:
 
 def _state(paper: Paper, service: Data) -> str:
     text = f"{paper.state(service['state'])} since {clock(service['since_wall'])}; {duration(service['since_s'])} ago"
+    if service["frozen"]:
+        text = f"{paper.state(service['state'])} (frozen){text.removeprefix(paper.state(service['state']))}"
     if service["backoff_in_s"] is not None:
         text += f"; next start in {duration(service['backoff_in_s'] + 0.999)}"
     times = []

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _GROUPS = (
     ("Namespaces", ("mount", "pid", "net", "uts", "ipc", "user", "cgroup-ns", "time")),
     ("Control groups", ("cgroup",)),
+    ("Limits", ("rlimit", "nice", "ioprio", "scheduler", "oom_score_adj")),
     ("Identities", ("newuidmap", "newgidmap", "subuid", "subgid", "run_as", "id-map")),
     ("Other", ()),
 )

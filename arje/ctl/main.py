@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         code = _run(VERBS[args.verb], args, Paper(sys.stdout, plain=args.plain))
         sys.stdout.flush()
+    except UsageError as error:
+        return _complain("usage", str(error), Action.USAGE, in_json=args.json)
     except BrokenPipeError:  # the reader has seen enough: head(1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Query.TRUE
@@ -70,6 +72,12 @@ def _refused(verb: Verb, error: CallError) -> tuple[str, int]:
     if error.name == "PermissionDenied":
         text = f"user {told.get('uid')} may look, not change: become root or the manager's user"
         return text, Action.NO_PERMISSION
+    if error.name == "NotRunning":
+        return f"{told.get('label')} is {told.get('state')}: it has no process to change", Action.NOT_RUNNING
+    if error.name == "CannotSet":
+        from arje.ctl import limits_verbs
+
+        return limits_verbs.cannot(told["problems"]), Action.USAGE
     if error.name == "Ordering":
         return str(told.get("message")), Action.FAILED
     return f"the manager says {error.name}: {json.dumps(told)}", Action.FAILED

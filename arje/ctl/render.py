@@ -59,6 +59,8 @@ def _row(paper: Paper, service: Data) -> tuple[str, ...]:
     state = service["state"]
     if state == "backoff" and service["backoff_in_s"] is not None:
         state = f"backoff {duration(service['backoff_in_s'] + 0.999)}"
+    if service["frozen"]:
+        state += " (frozen)"
     return (
         str(service["pid"] or "-"),
         service["label"],
@@ -181,7 +183,7 @@ def why(paper: Paper, chain: list[Data]) -> None:
 def result(paper: Paper, found: Data) -> None:
     """What became of one service that a verb touched."""
     text = {
-        "done": found["state"],
+        "done": found["state"] + " (frozen)" * (found["detail"] == "frozen"),
         "already": f"{found['state']} already",
         "not-running": "not running",
         "dependents": f"refused: {found['detail']} need it (--force stops them first)",

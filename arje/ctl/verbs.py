@@ -274,6 +274,20 @@ def _apply(client: Client, args: Namespace, paper: Paper) -> int:
     return _verdict(found["results"], strict=args.strict)
 
 
+def _set(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import limits_verbs
+
+    return limits_verbs.set_limits(client, args, paper)
+
+
+def _freeze(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("Freeze", labels=args.labels), args, paper)
+
+
+def _thaw(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("Thaw", labels=args.labels), args, paper)
+
+
 VERBS: Final[dict[str, Verb]] = {
     "status": Verb(_status, "the table of services, or some in detail", "*"),
     "list": Verb(_list, "labels and states", "*", aliases=("ls", "list-units")),
@@ -285,6 +299,11 @@ VERBS: Final[dict[str, Verb]] = {
     "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
     "stop": Verb(_stop, "stop services", "+", query=False),
     "restart": Verb(_restart, "stop and start services", "+", query=False, strict=True),
+    "set": Verb(
+        _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
+    ),
+    "freeze": Verb(_freeze, "let no process of services run", "+", query=False),
+    "thaw": Verb(_thaw, "let frozen services run again", "+", query=False),
     "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),
     "plan": Verb(
         _plan,

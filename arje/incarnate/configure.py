@@ -13,9 +13,8 @@ from typing import Final
 from arje import native
 from arje.errors import SetupFailed, errno_name
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.families import FAMILIES, files
+from arje.incarnate.families import FAMILIES, cgroups, files
 from arje.incarnate.families.landlocked import EXEC_HINT
-from arje.incarnate.families.limits import cgroup_text
 from arje.incarnate.families.mount_plan import credentials_directory, has_new_root
 from arje.incarnate.family import Applier, Narrowed
 from arje.incarnation import Degradation, Step
@@ -41,7 +40,7 @@ def loss(wish: Wish, error: OSError, syscall: str) -> Degradation:
 
 
 def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
-    """Write the cgroup's limits, before anything enters it; return what the kernel refused."""
+    """Write the cgroup's limits and say whose it is, before anything enters it; return what the kernel refused."""
     if plan.soma.cgroup is None:
         return ()
     losses = []
@@ -50,9 +49,13 @@ def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
             continue
         name = wish.feature.removeprefix("cgroup.")
         try:
-            group.write(CGROUP_FILES[name][1], cgroup_text(name, getattr(plan.soma.cgroup, name)))
+            if name == "delegate":
+                group.delegate(*cgroups.outside(plan))
+            else:
+                cgroups.write(group, plan.soma.cgroup, name)
         except OSError as error:
-            losses.append(loss(wish, error, f"write {CGROUP_FILES[name][1]}"))
+            call = f"write {CGROUP_FILES[name][1]}" if name in CGROUP_FILES else "chown"
+            losses.append(loss(wish, error, call))
     return tuple(losses)
 
 

@@ -99,6 +99,8 @@ def loss_of(wish: Wish, found: Availability) -> Degradation:
 
 #: Reads one wish back: the child's facts, the manager's own, the plan, the wish. Raises KeyError or OSError: not readable.
 Reader = Callable[[Facts, Facts, Blueprint, Wish], Answer]
+#: Does one wish when the payload has begun, by a descriptor of its /proc/PID, and asks the kernel. Raises OSError.
+Finisher = Callable[[Blueprint, Wish, int], Answer]
 #: Does one wish from outside for the waiting child with this pid. Raises OSError (refused), ValueError, Narrowed.
 Applier = Callable[[Blueprint, Wish, int], None]
 
@@ -121,6 +123,10 @@ class Family(Protocol):
     @property
     def APPLY(self) -> Mapping[str, Applier]:
         """Feature → what the parent does for it while the child waits."""
+
+    @property
+    def AFTER(self) -> Mapping[str, Finisher]:
+        """Feature → what the parent does for it after exec: what a child that shares our memory would do to us."""
 
     @property
     def READ(self) -> Mapping[str, Reader]:

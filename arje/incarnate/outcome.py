@@ -95,6 +95,28 @@ class Outcome:
         """Children of ours that serve this incarnation; ``close`` ends them."""
         return tuple(thing.helper_pid for thing in self._held if thing.helper_pid)
 
+    @property
+    def cgroup(self) -> Cgroup | None:
+        """The service's cgroup; None when it has none, or is closed."""
+        return self._group
+
+    @property
+    def frozen(self) -> bool:
+        """Whether every process of the service is frozen, whoever did it."""
+        return self._group is not None and self._group.frozen
+
+    def freeze(self, *, frozen: bool) -> bool:
+        """Freeze or thaw every process; return whether it is so within a second. Raises OSError, also without a cgroup."""
+        if self._group is None:
+            raise FileNotFoundError(errno.ENOENT, "the service has no cgroup of its own")
+        return self._group.freeze(frozen=frozen)
+
+    def thaw(self) -> None:
+        """Let a frozen service run, so that it hears a signal. Raises nothing: it may have no cgroup, or be gone."""
+        if self._group is not None:
+            with contextlib.suppress(OSError):
+                self._group.write("cgroup.freeze", "0")
+
     def cgroup_file(self, name: str) -> str | None:
         """Return what a file of the service's cgroup says (``memory.current``); None when there is none."""
         try:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from arje import native
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import configure, idmap, verify
+from arje.incarnate import after, configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.filters import SHOWN_AFTER
 from arje.incarnate.held import Held, Site, hold, look, unready
@@ -293,7 +293,8 @@ class Pending:
         try:
             if self._read is None or self.losses != self._judged or self._plan.has & SHOWN_AFTER:
                 self._read = self._read_back()
-            grants, losses = self._confirmed_by_a_look(*self._read)
+            settled = after.settle(self._plan, self._read, self._pid, leader=self._child.pid)
+            grants, losses = self._confirmed_by_a_look(*settled)
         except OSError as error:
             self.abort()
             raise SetupFailed(label, Step.REPORT, error.errno or 0, "", str(error.filename or "")) from error

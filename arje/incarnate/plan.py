@@ -16,9 +16,10 @@ from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
 from arje.incarnate import mark
 from arje.incarnate.blueprint import Blueprint, Program
-from arje.incarnate.families import FAMILIES, files, filters, ids, joins, namespaces, network, privileges
+from arje.incarnate.families import FAMILIES, files, filters, ids, joins, namespaces, network, priority, privileges
 from arje.incarnate.families.namespaces import feature_of
 from arje.incarnate.family import Scene, Unworkable
+from arje.incarnate.foresee import raised
 from arje.incarnate.held import foresee_fallback
 from arje.incarnate.policy import is_required
 from arje.incarnate.setup import ChildSetup
@@ -60,6 +61,7 @@ def make(
         *joins.foresee(soma, capabilities),
         *privileges.foresee(soma, asked_user, capabilities),
         *foresee_fallback(soma, capabilities),
+        *raised(soma, capabilities),
         *filters.foresee(soma, capabilities),
     )
     lost = foresee(wishes, soma, capabilities, known)
@@ -171,6 +173,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     network.place(setup, scene)
     files.place(setup, scene)
     setup.with_umask(soma.umask)
+    priority.place(setup, scene)
     ids.place_user(setup, scene)
     joins.place_user(setup, scene)
     filters.place_early(setup, scene)

@@ -95,6 +95,10 @@ class ChildSetup:
         """Set the file mode creation mask."""
         return self.add(Op("umask", a=mask), "umask", "soma.umask", f"{mask:04o}")
 
+    def with_scheduler(self, policy: int, how: bytes, words: str) -> ChildSetup:
+        """Set the scheduling policy: its number with flags, and its parameters as C has them."""
+        return self.add(Op("scheduler", a=policy, p=how), "scheduler", "soma.scheduler", words)
+
     def with_late_user_namespace(self) -> ChildSetup:
         """Enter a user namespace after all mounts, or they would be locked (mount_namespaces(7)).
 

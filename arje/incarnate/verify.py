@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.families import FAMILIES, privileges
-from arje.incarnate.families.limits import read_cgroup
+from arje.incarnate.families import FAMILIES, cgroups, privileges
 from arje.incarnate.family import Answer, Reader
 from arje.incarnation import Cause, Degradation, Grant
 from arje.kernel import process
@@ -40,14 +39,14 @@ def read_back(
         answer = _answer(plan, facts, ours, group, wish)
         grants.append(Grant(wish.feature, wish.requested, *answer))
         if not answer.ok:
-            lost[wish.feature] = _drifted(wish, answer.granted)
+            lost[wish.feature] = drifted(wish, answer.granted)
     return tuple(grants), tuple(lost.values())
 
 
 def _answer(plan: Blueprint, facts: Facts | None, ours: Facts, group: Cgroup | None, wish: Wish) -> Answer:
     family = wish.feature.partition(".")[0]
     if family == "cgroup":
-        return read_cgroup(group, plan, wish)
+        return cgroups.read(group, plan, wish)
     reader = READERS.get(wish.feature) or READERS.get(family)
     if reader is None:
         return Answer(ASKED_AGAIN, True)
@@ -83,14 +82,15 @@ def look(
     lost = {loss.feature for loss in losses}
     wishes = {wish.feature: wish for wish in plan.wishes if wish.feature in more and wish.feature not in lost}
     why, remedy = "the program's file has rights of its own (setuid, setgid or capabilities)", "set no_new_privs"
-    found = [replace(_drifted(wish, more[name]), detail=why, remedy=remedy) for name, wish in wishes.items()]
+    found = [replace(drifted(wish, more[name]), detail=why, remedy=remedy) for name, wish in wishes.items()]
     corrected = tuple(
         replace(grant, granted=more[grant.feature], ok=False) if grant.feature in wishes else grant for grant in grants
     )
     return corrected, (*losses, *found)
 
 
-def _drifted(wish: Wish, granted: str) -> Degradation:
+def drifted(wish: Wish, granted: str) -> Degradation:
+    """Return the loss of a wish that the kernel granted and reading back does not show."""
     return Degradation(
         feature=wish.feature,
         requested=wish.requested,

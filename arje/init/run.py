@@ -1,7 +1,8 @@
 """``arje run [--card FILE] [--strict] … -- CMD``: one command in a sandbox, its exit status passed on.
 
 Degradations go to stderr, one line each. Exit status: the command's own (128 + N for signal N); 153 when required
-isolation cannot be had, 126 when the set-up failed, 127 when the command was not found, 2 for usage and a bad card.
+isolation cannot be had, 126 when the set-up failed, 127 when the command was not found, 124 when ``--timeout`` ended it,
+2 for usage and a bad card.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from arje.errors import ArjeError, IncarnationRefused, SetupFailed
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Step
+from arje.init import run_limits
+from arje.init.run_limits import Deadline
 from arje.kernel import cgroup, process
 from arje.kernel.capabilities import CapabilitySet
 
@@ -41,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--hostname", default="")
     made.add_argument("--chdir", default="")
     made.add_argument("--no-new-privs", action="store_true")
+    run_limits.add_arguments(made)
     made.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] CMD …")
     return made
 
@@ -86,6 +90,7 @@ def card_of(options: argparse.Namespace) -> Card:
     )
     if not soma.chdir:
         soma = replace(soma, chdir=str(Path.cwd()))
+    soma = run_limits.merged(soma, options)
     command: list[str] = options.command
     payload = Native(exec=command[0], argv=tuple(command[1:]), envp=tuple(os.environ.items()))
     return Card(label=f"run-{os.getpid()}", payload=payload, soma=soma)
@@ -94,7 +99,8 @@ def card_of(options: argparse.Namespace) -> Card:
 def main_run(argv: list[str]) -> int:
     """Run the command and return the exit status."""
     try:
-        card = card_of(_options(argv))
+        options = _options(argv)
+        card, length = card_of(options), run_limits.seconds(options.timeout)
     except ArjeError as error:
         print(f"arje: {error}", file=sys.stderr)
         return USAGE
@@ -102,7 +108,7 @@ def main_run(argv: list[str]) -> int:
     native.prctl_subreaper()
     base = cgroup.find_base(f"arje-run-{os.getpid()}")
     try:
-        return _run(card, Incarnator(CapabilitySet.detect(base), base))
+        return _run(card, Incarnator(CapabilitySet.detect(base), base), length)
     finally:
         _kill_strays()
         if base is not None:
@@ -110,7 +116,7 @@ def main_run(argv: list[str]) -> int:
                 base.rmdir()
 
 
-def _run(card: Card, incarnator: Incarnator) -> int:
+def _run(card: Card, incarnator: Incarnator, length: float | None) -> int:
     try:
         outcome = incarnator.incarnate(card, StdioFds(0, 1, 2))
     except IncarnationRefused as error:
@@ -121,16 +127,19 @@ def _run(card: Card, incarnator: Incarnator) -> int:
         return NOT_FOUND if error.step is Step.EXEC and error.errno == 2 else BROKEN
     for loss in outcome.incarnation.degradations:
         print(f"arje: degraded: {loss}" + (f" (remedy: {loss.remedy})" if loss.remedy else ""), file=sys.stderr)
-    return _wait(outcome).shell_status
+    deadline = Deadline(length)
+    ended = _wait(outcome, deadline)
+    return run_limits.TIMED_OUT if deadline.passed else ended.shell_status
 
 
-def _wait(outcome: Outcome) -> Exit:
+def _wait(outcome: Outcome, deadline: Deadline) -> Exit:
     """Pass signals on until the command has ended, and leave nothing of it behind."""
     signals = native.signalfd(_PASSED_ON)
     poll = select.poll()
     poll.register(signals, select.POLLIN)
     poll.register(outcome.pidfd, select.POLLIN)
-    while outcome.pidfd not in (ready := dict(poll.poll())):
+    while outcome.pidfd not in (ready := dict(poll.poll(deadline.left_ms))):
+        deadline.look(outcome)
         for number, sender, _ in native.read_signals(signals) if signals in ready else ():
             if sender:  # 0: the terminal's, which the command in its foreground got as well
                 outcome.signal_main(number)

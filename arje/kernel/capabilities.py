@@ -16,7 +16,7 @@ from typing import Final
 
 from arje import native
 from arje.incarnation import Cause
-from arje.kernel import delegation, landlock, mounts, network, process, seccomp
+from arje.kernel import delegation, landlock, mounts, network, process, raises, seccomp
 from arje.kernel.powers import SETPCAP, SYS_ADMIN, Powers
 
 #: Namespace kinds by the names of their features (the cgroup namespace is ``cgroup-ns``; ``cgroup`` is the directory).
@@ -33,6 +33,11 @@ CGROUP_FILES: Final = {
     "memory_swap_max": ("memory", "memory.swap.max"),
     "pids_max": ("pids", "pids.max"),
     "cpuset": ("cpuset", "cpuset.cpus"),
+    "cpu_idle": ("cpu", "cpu.idle"),
+    "memory_min": ("memory", "memory.min"),
+    "memory_oom_group": ("memory", "memory.oom.group"),
+    "io_max": ("io", "io.max"),
+    "cpuset_mems": ("cpuset", "cpuset.mems"),
 }
 
 
@@ -82,7 +87,7 @@ class CapabilitySet:
                 detail="no writable cgroup2 hierarchy",
                 remedy="mount cgroup2, or delegate a cgroup to this user",
             )
-            found += [cause, *(_without_base(name) for name in CGROUP_FILES)]
+            found += [cause, *(_without_base(name) for name in (*CGROUP_FILES, "delegate"))]
         else:
             controllers = frozenset((cgroup_base / "cgroup.subtree_control").read_text().split())
             found += [Availability("cgroup", True), *(_limit(name, cgroup_base, controllers) for name in CGROUP_FILES)]
@@ -90,6 +95,7 @@ class CapabilitySet:
         user = next(entry for entry in found if entry.feature == "user")
         found += _mounts({entry.feature: entry for entry in found})
         found += [*_filters(), _libseccomp(), _veth(), _pasta()]
+        found += [_raise(*tried) for tried in raises.probe()]
         found += _identities(powers, user, probe)
         return cls(_has_sys_admin(), {entry.feature: entry for entry in found}, controllers, cgroup_base, powers)
 
@@ -134,6 +140,13 @@ def _mounts(found: dict[str, Availability]) -> list[Availability]:
     return entries
 
 
+def _raise(feature: str, error: int, syscall: str) -> Availability:
+    if error == 0:
+        return Availability(feature, True)
+    cause, detail, remedy = cause_of_errno(error, feature)
+    return Availability(feature, False, False, cause, error, syscall, detail, remedy)
+
+
 def _without_base(name: str) -> Availability:
     return Availability(
         f"cgroup.{name}",
@@ -147,8 +160,17 @@ def _without_base(name: str) -> Availability:
 
 def _limit(name: str, base: Path, controllers: frozenset[str]) -> Availability:
     controller, file = CGROUP_FILES[name]
-    if controller in controllers:
+    if controller in controllers and (base / file).exists():
         return Availability(f"cgroup.{name}", True)
+    if controller in controllers:
+        return Availability(
+            f"cgroup.{name}",
+            False,
+            False,
+            Cause.KERNEL_TOO_OLD,
+            detail=f"the {controller} controller of this kernel has no {file}",
+            remedy="use a kernel that has it",
+        )
     if controller in (base.parent / "cgroup.controllers").read_text().split():
         return Availability(
             f"cgroup.{name}",
@@ -269,6 +291,8 @@ def cause_of_errno(error: int, feature: str) -> tuple[Cause, str, str]:
     """Return cause, detail and remedy of a kernel's no (clone(2), user_namespaces(7))."""
     if feature.startswith("network.") and (found := network.cause_of(error)):
         return found
+    if (known := raises.explain(error, feature)) is not None:
+        return known
     if error == errno.ENOSPC:
         name = f"user.max_{_LIMIT_NAMES.get(feature, feature)}_namespaces"
         value = _sysctl(name)

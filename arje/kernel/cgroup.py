@@ -9,9 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
+import time
 from pathlib import Path
+from typing import Final
 
 from arje.kernel import process
+
+#: What belongs to whom a cgroup is delegated to, beside the directory (admin-guide/cgroup-v2, "Model of Delegation").
+DELEGATED: Final = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
+_FREEZING: Final = 1.0  # seconds; frozen is what every thread is at its next return from the kernel
 
 
 def mounts() -> list[tuple[Path, str]]:
@@ -151,9 +158,40 @@ class Cgroup:
         """Kill every process here and below at once (cgroup.kill, Linux 5.14). Raises OSError."""
         self.write("cgroup.kill", "1")
 
-    def freeze(self, *, frozen: bool) -> None:
-        """Freeze or thaw every process here and below. Raises OSError."""
+    def freeze(self, *, frozen: bool) -> bool:
+        """Freeze or thaw every process here and below, and return whether it is so now. Raises OSError.
+
+        Waits up to a second: a process that sleeps uninterruptibly freezes when it wakes.
+        """
         self.write("cgroup.freeze", "1" if frozen else "0")
+        return self._await_event(f"frozen {int(frozen)}", _FREEZING)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether every process here and below is frozen. A removed cgroup is not."""
+        try:
+            return "frozen 1" in self.read("cgroup.events")
+        except OSError:
+            return False
+
+    def _await_event(self, line: str, seconds: float) -> bool:
+        """Wait until cgroup.events has a line. It is told as POLLPRI."""
+        end = time.monotonic() + seconds
+        fd = os.open(self.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            poll = select.poll()
+            poll.register(fd, select.POLLPRI)
+            while line not in os.pread(fd, 4096, 0).decode():
+                if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
+                    return False
+        finally:
+            os.close(fd)
+        return True
+
+    def delegate(self, uid: int, gid: int) -> None:
+        """Let a user make cgroups in this one. Its own limits stay ours. Raises OSError (chown(2))."""
+        for name in ("", *DELEGATED):
+            os.chown(self.path / name, uid, gid)
 
     def close(self) -> None:
         """Close the descriptor; the directory stays. May be called twice."""

@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 9
+_ABI: Final = 10
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -316,6 +316,16 @@ def inotify_init() -> int:
 def inotify_add(fd: int, path: str | os.PathLike[str], mask: int) -> int:
     """Watch a path and return the watch's number. Raises OSError (inotify_add_watch(2))."""
     return _check(_lib.arje_inotify_add(fd, os.fsencode(path), mask))
+
+
+def ioprio_get(tid: int) -> int:
+    """Return class << 13 | level of a thread's io priority (ioprio_set(2)). Raises OSError."""
+    return _check(_lib.arje_ioprio_get(tid))
+
+
+def ioprio_set(tid: int, value: int) -> None:
+    """Give a thread an io priority: class << 13 | level (ioprio_set(2)). Raises OSError."""
+    _check(_lib.arje_ioprio_set(tid, value))
 
 
 def prctl_subreaper() -> None:

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 9
+#define ARJE_ABI 10
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -41,6 +41,7 @@ enum arje_step {
     ARJE_UMASK, /* a: mask */
     ARJE_AFFINITY,
     ARJE_RLIMIT,
+    ARJE_SCHEDULER, /* a: policy and flags of sched_setscheduler(2), p: its priority, or a struct sched_attr for a deadline */
     ARJE_PERSONALITY,    /* a: execution domain and flags */
     ARJE_NO_NESTED_USER, /* in a user namespace of its own */
     ARJE_BOUNDING,       /* a: bits of the capabilities that stay */
@@ -78,7 +79,8 @@ enum arje_fact {
     ARJE_FACT_CWD = 32,
     ARJE_FACT_NODENAME = 64, /* uname(2) */
     ARJE_FACT_WAIT = 128,    /* wait at the gate until the parent has read them */
-    ARJE_FACT_NETWORK = 256  /* rtnetlink(7)'s answers about links, addresses and routes, in hexadecimal */
+    ARJE_FACT_NETWORK = 256, /* rtnetlink(7)'s answers about links, addresses and routes, in hexadecimal */
+    ARJE_FACT_PRIORITY = 512 /* /proc/self/stat, ioprio_get(2) and sched_getscheduler(2) as numbers */
 };
 
 enum arje_record_kind {

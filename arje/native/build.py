@@ -26,6 +26,7 @@ CHILD = (
     "filesystems.c",
     "inject.c",
     "network.c",
+    "scheduling.c",
     "ids.c",
     "privileges.c",
     "filters.c",

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ioprio.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/utsname.h>
@@ -71,6 +72,22 @@ static long target(struct report *report, const char *path) {
     report->used += got > 0 ? (uint32_t)got : 0;
     report->text[report->used++] = '\0';
     return error < 0 ? error : got < 0 && got != -ENOENT ? got : 0;
+}
+
+/* A number that the kernel answers, as decimal text. */
+static long number(struct report *report, const char *name, long value) {
+    char digits[24];
+    uint32_t count = 0;
+    if (value < 0)
+        return value;
+    long error = begin(report, name, sizeof digits);
+    do
+        digits[count++] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    while (count > 0)
+        report->text[report->used++] = digits[--count];
+    report->text[report->used++] = '\0';
+    return error;
 }
 
 static long nodename(struct report *report) {
@@ -182,6 +199,10 @@ long arje_report(int status, int proc, uint64_t wanted, struct arje_record *reco
     FACT(ARJE_FACT_NETWORK, "rtnetlink RTM_GETLINK", dump(&report, "links", RTM_GETLINK));
     FACT(ARJE_FACT_NETWORK, "rtnetlink RTM_GETADDR", dump(&report, "addresses", RTM_GETADDR));
     FACT(ARJE_FACT_NETWORK, "rtnetlink RTM_GETROUTE", dump(&report, "routes", RTM_GETROUTE));
+    FACT(ARJE_FACT_PRIORITY, "read stat", file(&report, "stat"));
+    FACT(ARJE_FACT_PRIORITY, "ioprio_get", number(&report, "ioprio", raw2(__NR_ioprio_get, IOPRIO_WHO_PROCESS, 0)));
+    FACT(ARJE_FACT_PRIORITY, "sched_getscheduler",
+         number(&report, "scheduler", raw1(__NR_sched_getscheduler, 0)));
     *what = "sendmsg";
     return flush(&report);
 }

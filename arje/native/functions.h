@@ -26,6 +26,8 @@ int arje_read_signals(int fd, int *out, int capacity); /* triples of signal, pid
 int arje_inotify_init(void);
 int arje_inotify_add(int fd, const char *path, uint32_t mask);
 int arje_subreaper(void);
+int arje_ioprio_get(int tid);
+int arje_ioprio_set(int tid, int value);
 int arje_setns(int fd, int kind);
 
 /* filters.c: what this kernel has of them. The version of landlock's ABI, and whether a seccomp action is known. */

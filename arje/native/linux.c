@@ -1,6 +1,7 @@
 /* Small doors to Linux that Python's standard library does not have. Errors come back as negative errno. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/ioprio.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -70,6 +71,15 @@ int arje_inotify_add(int fd, const char *path, uint32_t mask) {
 
 int arje_subreaper(void) {
     return answer_of(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+}
+
+/* ioprio_set(2); glibc has no wrappers. */
+int arje_ioprio_get(int tid) {
+    return (int)raw2(__NR_ioprio_get, IOPRIO_WHO_PROCESS, tid);
+}
+
+int arje_ioprio_set(int tid, int value) {
+    return (int)raw3(__NR_ioprio_set, IOPRIO_WHO_PROCESS, tid, value);
 }
 
 int arje_setns(int fd, int kind) {

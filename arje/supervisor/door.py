@@ -29,7 +29,7 @@ from arje.incarnation import as_json
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import snapshot
+from arje.supervisor import live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.supervisor import Supervisor
 
@@ -265,6 +265,17 @@ class Door:
             "detail": "" if good else bad,
             "degraded": len(service.degradations),
         }
+
+    def set(self, label: str, changes: dict[str, str], who: str) -> dict[str, Any]:
+        """Change limits of a running service (live.py)."""
+        return live.set_limits(self._supervisor, label, changes, who)
+
+    async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]:
+        """Freeze or thaw services (live.py). Raises NoSuchService."""
+        return [
+            self._result(service) | await live.freeze(self._supervisor, service, who, frozen=frozen)
+            for service in self._named(labels)
+        ]
 
     # -- configure -----------------------------------------------------------------------------------------------------
 

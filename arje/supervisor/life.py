@@ -194,6 +194,7 @@ class Life:
     async def _stop_process(self, card: Card, outcome: Outcome, slot: ExitSlot) -> str:
         """Tell it to go, then kill it. Returns the way that worked; waits for as long as none does."""
         name, timeout = card.supervision.stop_signal, card.supervision.stop_timeout
+        outcome.thaw()  # a frozen process hears nothing but KILL
         refused = outcome.signal_main(signal_number(name))
         if not refused and await slot.wait(timeout):
             return f"signal {name}"

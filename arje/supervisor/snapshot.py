@@ -52,6 +52,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "leader_pid": running.leader_pid if running else None,
         "setup_ms": running.setup_ms if running else None,
         "memory": _number(outcome, "memory.current"),
+        "frozen": outcome is not None and outcome.frozen,
         "isolation": isolation(supervisor, service),
         "last_exit": str(service.last_exit) if service.last_exit else None,
         "failure": failure(service),

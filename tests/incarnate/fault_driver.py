@@ -26,11 +26,13 @@ from arje.card.soma import (
     Capabilities,
     CgroupLimits,
     IdMap,
+    IoPriority,
     Landlock,
     Namespaces,
     Overlay,
     PivotRoot,
     RunAs,
+    Scheduler,
     Seccomp,
     Soma,
     TimeOffsets,
@@ -58,6 +60,10 @@ def everything(place: Path) -> dict[str, Any]:
         "rlimits": (("nofile", 100, 200),),
         "cgroup": CgroupLimits(),
         "cpu_affinity": (0,),
+        "nice": 3,
+        "ioprio": IoPriority(kind="idle"),
+        "scheduler": Scheduler(policy="batch"),
+        "oom_score_adj": 400,
         "hostname": "fault",
         "time_offsets": TimeOffsets(monotonic=10),
         "overlay": Overlay(lower=("/",), upper=str(place / "upper"), work=str(place / "work"), merged=merged),
@@ -100,6 +106,8 @@ def card_of(place: Path, request: dict[str, Any]) -> Card:
         soma = {"namespaces": Namespaces(time=True), "time_offsets": TimeOffsets(monotonic=10)}
     elif kind == "nofile":
         soma = {"rlimits": (("nofile", 16, 16),)}
+    elif kind == "delegate":
+        soma = {"run_as": RunAs(user=NOBODY, group=NOBODY, groups=()), "cgroup": CgroupLimits(delegate=True)}
     elif kind == "pid":
         soma = {"namespaces": Namespaces(pid=True), "run_as": RunAs(user=NOBODY, group=NOBODY, groups=())}
     for name in ("prefer", "require", "strict_caps"):

@@ -109,6 +109,31 @@ def test_a_moment_without_room_for_a_process_costs_no_isolation(bed: Nursery, er
     assert ended(told) == ("failed", "clone", getattr(errno, error)), told
 
 
+def test_an_oom_score_that_is_refused_after_exec_is_one_degradation(bed: Nursery) -> None:
+    told = fail(bed, "openat", '"oom_score_adj"', "EACCES")
+    assert told["outcome"] == "started"
+    assert [(loss["feature"], loss["errno"]) for loss in told["degradations"]] == [("oom_score_adj", errno.EACCES)]
+
+
+def test_an_oom_score_that_is_required_and_refused_after_exec_ends_the_payload_again(bed: Nursery) -> None:
+    """What can be foreseen was refused before; this cannot be, as the score is written when the payload has begun."""
+    when = bed.find(LIFE, "manager", "openat", '"oom_score_adj"')
+    told = bed.run({**LIFE, "require": ["oom_score_adj"]}, (f"openat:error=EACCES:when={when}",), alone=True)
+    assert ended(told) == ("failed", "report", errno.EACCES)
+    assert [what for what in sound(told) if "the payload had run" not in what] == []
+
+
+@pytest.mark.parametrize("how", ["prefer", "require"])
+@pytest.mark.parametrize(("name", "error"), [("chown", "EPERM"), ("newfstatat", "EACCES")])
+def test_a_cgroup_that_cannot_be_given_away_is_told(bed: Nursery, name: str, error: str, how: str) -> None:
+    life = {"card": "delegate", how: ["cgroup.delegate"]}
+    when = bed.find(life, "manager", name, "fault-")
+    told = bed.run(life, (f"{name}:error={error}:when={when}",), alone=True)
+    assert sound(told) == []
+    assert told["outcome"] == ("started" if how == "prefer" else "refused"), told
+    assert [loss["feature"] for loss in told["degradations"]] == ["cgroup.delegate"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "error", "feature"),
     [
@@ -118,6 +143,8 @@ def test_a_moment_without_room_for_a_process_costs_no_isolation(bed: Nursery, er
         ("prlimit64", "RLIMIT_CORE", "EPERM", "dumpable"),
         ("sched_setaffinity", "", "EINVAL", "cpu_affinity"),
         ("sched_getaffinity", "", "EPERM", "cpu_affinity"),
+        ("setpriority", "", "EPERM", "nice"),
+        ("ioprio_set", "", "EPERM", "ioprio"),
         ("openat", "timens_offsets", "EACCES", "time_offsets"),
         ("write", "monotonic 10", "EINVAL", "time_offsets"),
     ],

@@ -53,6 +53,8 @@ PAYLOAD = (
     Fault("fsmount", "", "EPERM", "mount-proc", "proc", nth=1),
     Fault("openat2", '"proc"', "ELOOP", "mount-proc", "proc"),
     Fault("umask", "", "EPERM", "umask", "umask", nth=1),
+    Fault("sched_setscheduler", "", "EPERM", "scheduler", "scheduler"),
+    Fault("sched_getparam", "", "EPERM", "scheduler", "scheduler"),
     Fault("setgroups", "", "EPERM", "groups"),
     Fault("setresgid", "", "EINVAL", "gid"),
     Fault("setresuid", "", "EAGAIN", "uid"),

@@ -115,6 +115,9 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Start", {"labels": ["refused", "broken", "running"]}),
         ("Stop", {"labels": ["group", "down"], "force": None}),
         ("Restart", {"labels": ["running"]}),
+        ("Set", {"label": "running", "changes": {"nofile": "64", "core": "0", "memory_max": "1G"}}),
+        ("Freeze", {"labels": ["running", "down"]}),
+        ("Thaw", {"labels": ["running"]}),
     ]
     told = set()
     for name, parameters in calls:

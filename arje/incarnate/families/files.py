@@ -17,7 +17,7 @@ from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import mount_checks, mount_read
 from arje.incarnate.families.mount_plan import credentials_directory, overlay_is_root
 from arje.incarnate.families.mounting import Mounting
-from arje.incarnate.family import Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 
 NEEDS: Final = {feature: ("mount",) for feature in FEATURES} | {
@@ -30,6 +30,7 @@ MUST: Final = frozenset({"root", "overlay", "pivot_root", "private_tmp", "creden
 SHOWN_BY: Final = dict.fromkeys(FEATURES, "mounts")
 APPLY: Final[dict[str, Applier]] = {}
 READ: Final[dict[str, Reader]] = mount_read.READ
+AFTER: Final[dict[str, Finisher]] = {}
 
 
 def wishes(soma: Soma) -> Iterator[Wish]:

@@ -19,7 +19,7 @@ from arje.card.syscalls import KNOWN, expand
 from arje.card.unreadable import Unreadable
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families import landlocked
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene, Unworkable, loss_of
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene, Unworkable, loss_of
 from arje.incarnate.setup import ChildSetup, PlannedOp
 from arje.incarnation import Degradation
 from arje.kernel import process, seccomp
@@ -31,6 +31,7 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {}
 MUST: Final[frozenset[str]] = frozenset()
 SHOWN_BY: Final[dict[str, str]] = {}
 APPLY: Final[dict[str, Applier]] = {}
+AFTER: Final[dict[str, Finisher]] = {}
 
 SAID_YES: Final = "the kernel said yes; the running payload could not be read"
 

@@ -11,7 +11,7 @@ from typing import Final
 from arje.card.soma import IdMap, Soma
 from arje.incarnate import idmap
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel import identity, powers
@@ -26,6 +26,7 @@ MUST: Final = frozenset({"id-map", "run_as", "groups"})
 SHOWN_BY: Final = {"id-map": "maps"}
 APPLY: Final[dict[str, Applier]] = {}
 _NOBODY: Final = 65534
+AFTER: Final[dict[str, Finisher]] = {}
 
 
 def wishes(soma: Soma) -> Iterator[Wish]:

@@ -10,7 +10,7 @@ from arje.card.card import Card
 from arje.card.join import Join
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel.capabilities import CapabilitySet
@@ -21,6 +21,7 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {}
 MUST: Final = frozenset(f"join.{kind}" for kind in Join.__slots__)
 SHOWN_BY: Final[dict[str, str]] = {}
 APPLY: Final[dict[str, Applier]] = {}
+AFTER: Final[dict[str, Finisher]] = {}
 #: Kind → its place among the descriptors that a child keeps for its ``join`` steps.
 PLACE: Final = {kind: number for number, kind in enumerate(Join.__slots__)}
 

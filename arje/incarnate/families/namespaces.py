@@ -10,7 +10,7 @@ from typing import Final
 from arje.card.namespaces import Namespaces
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 from arje.kernel.facts import Facts
 
@@ -77,6 +77,7 @@ def _offset(clock: str, seconds: float) -> str:
 
 
 APPLY: Final[dict[str, Applier]] = {"time_offsets": _write_offsets}
+AFTER: Final[dict[str, Finisher]] = {}
 
 
 def _namespace(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:

@@ -17,7 +17,7 @@ from arje.card.network import Network, Route
 from arje.card.network_check import problems
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 from arje.kernel import network, rtnetlink
 from arje.kernel.capabilities import CapabilitySet
@@ -33,6 +33,7 @@ NEEDS: Final = {
 MUST: Final = frozenset({"network.veth", "network.routes", "network.pasta"})
 SHOWN_BY: Final = {"network": "network"}
 APPLY: Final[dict[str, Applier]] = {}
+AFTER: Final[dict[str, Finisher]] = {}
 _DEFAULT: Final = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0")}
 
 

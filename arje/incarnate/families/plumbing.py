@@ -7,13 +7,14 @@ from typing import Final
 
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader
 from arje.kernel.facts import Facts
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {}
 MUST: Final = frozenset({"chdir", "umask", "new_session"})
 SHOWN_BY: Final = {"chdir": "cwd"}
 APPLY: Final[dict[str, Applier]] = {}
+AFTER: Final[dict[str, Finisher]] = {}
 
 
 def wishes(soma: Soma) -> Iterator[Wish]:

@@ -16,7 +16,7 @@ from arje.card.nearest import nearest
 from arje.card.privileges import CAPABILITIES, PERSONALITIES, SECUREBITS
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
-from arje.incarnate.family import Answer, Applier, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel.capabilities import CapabilitySet
@@ -28,6 +28,7 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {}
 MUST: Final = frozenset({"personality"})
 SHOWN_BY: Final[dict[str, str]] = {}
 APPLY: Final[dict[str, Applier]] = {}
+AFTER: Final[dict[str, Finisher]] = {}
 
 _ALL: Final = 2**64 - 1
 _NUMBER: Final = {name: number for number, name in enumerate(CAPABILITIES)}
