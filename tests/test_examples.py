@@ -251,3 +251,24 @@ def test_the_site_is_not_up_without_hello(manage: Manage, ports: None) -> None:
     site = manager.settle("site")
     assert not site["up"]
     assert "hello" in manager.ctl("why", "site").stdout
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["as we are", "as an ordinary user"])
+def test_the_fortress_sees_what_it_was_given_and_may_do_next_to_nothing(manage: Manage, user: bool) -> None:
+    manager = manage({"fortress": CARDS["fortress"]}, user=user)
+    fortress = manager.settle("fortress")
+    assert fortress["state"] == "running", manager.said()
+    manager.await_line("fortress", "write to /tmp alone")
+    assert manager.lines("fortress")[0] == "I see: /bin /dev /lib /lib64 /proc /tmp /usr"
+    if user and os.geteuid() == 0:
+        return  # what another user's process has is not ours to read without its capabilities; it told us itself
+    status = fields(fortress["pid"], "status")
+    assert status["NoNewPrivs"] == ["1"]
+    assert status["Seccomp"] == ["2"]
+    assert {status[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    devices = {
+        line.split()[0].rstrip(":")
+        for line in Path(f"/proc/{fortress['pid']}/net/dev").read_text().splitlines()
+        if ":" in line
+    }
+    assert devices == {"lo"}
