@@ -18,6 +18,16 @@ _BOUNDS: Final = {
     "anyOf": [_LIMIT, {"type": "array", "items": _LIMIT, "minItems": 2, "maxItems": 2}],
 }
 
+_MODE: Final = {"type": "string", "pattern": "^0?o?[0-7]{1,4}$"}
+_BIND: Final = {"anyOf": [{"type": "string", "pattern": "^-?[^:]+(:[^:]+(:(ro|rw))?)?$"}, {"$ref": "#/$defs/Bind"}]}
+
+
+def _named(place: str, key: str) -> dict[str, Any]:
+    """A table of texts, or of tables that get their ``key`` from the name that they have in it."""
+    tables = {"type": "object", "properties": {}, "$comment": f"a {place} without {key}"}
+    return {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, tables]}}
+
+
 #: (definition, field) → other ways in which a file may write the field (``normalise.py``).
 _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Card", "payload"): [{"enum": ["virtual", "Virtual"]}],
@@ -32,6 +42,18 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Soma", "securebits"): [{"enum": list(SECUREBITS)}],
     ("Soma", "personality"): [{"enum": list(PERSONALITIES)}],
     ("Overlay", "lower"): [{"type": "string"}],
+    ("Overlay", "tmpfs_upper"): [_SIZE],
+    ("Soma", "binds"): [{"type": "array", "items": _BIND}],
+    ("Soma", "tmpfs"): [{"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Tmpfs"}]}}],
+    ("Tmpfs", "size"): [_SIZE],
+    ("Soma", "masked_paths"): [{"const": "kernel"}],
+    ("Soma", "files"): [_named("InjectedFile", "path")],
+    ("Soma", "symlinks"): [{"type": "object", "additionalProperties": {"type": "string"}}],
+    ("Soma", "credentials"): [_named("Credential", "name")],
+    ("Soma", "network"): [{"enum": ["host", "none", "loopback"]}],
+    ("Network", "routes"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    **{("Veth", field): [{"type": "string"}] for field in ("address", "bridge_address", "gateway")},
+    **{("Pasta", field): [{"type": "string"}] for field in ("tcp", "udp", "host_tcp", "host_udp")},
     ("Soma", "seccomp"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     **{("Seccomp", field): [{"type": "string"}] for field in ("allow", "deny", "architectures")},
     **{("Landlock", field): [{"type": "string"}] for field in ("read", "write", "execute", "ioctl_dev", "scopes")},
@@ -50,6 +72,8 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
 _WRITTEN: Final[dict[tuple[str, str], dict[str, Any]]] = {
     ("Seccomp", "errno"): {"type": "object", "additionalProperties": {"type": "string"}},
     ("Soma", "umask"): {"type": "string", "pattern": "^0?o?[0-7]{1,3}$"},
+    ("Tmpfs", "mode"): _MODE,
+    ("InjectedFile", "mode"): _MODE,
     ("Soma", "rlimits"): {
         "type": "object",
         "properties": {

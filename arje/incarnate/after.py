@@ -17,7 +17,7 @@ from arje.incarnation import Degradation, Grant, Step
 FINISHERS: Final[dict[str, Finisher]] = {name: finish for family in FAMILIES for name, finish in family.AFTER.items()}
 
 #: It has ended already: then there is nothing left that could be worse off.
-_GONE: Final = (errno.ESRCH, errno.ENOENT)
+GONE: Final = (errno.ESRCH, errno.ENOENT)
 
 Settled = tuple[tuple[Grant, ...], tuple[Degradation, ...]]
 
@@ -40,7 +40,7 @@ def settle(plan: Blueprint, settled: Settled, pid: int, *, leader: int) -> Settl
             loss = drifted(wish, answer.granted)
         grants[wish.feature] = Grant(wish.feature, wish.requested, *answer)
         if not answer.ok:
-            if is_required(plan.soma, wish.feature) and loss.errno not in _GONE:
+            if is_required(plan.soma, wish.feature) and loss.errno not in GONE:
                 raise SetupFailed(plan.card.label, Step.REPORT, loss.errno, wish.field, str(loss))
             losses.append(loss)
     return tuple(grants.values()), tuple(losses)

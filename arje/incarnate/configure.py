@@ -138,9 +138,18 @@ def make_directories(blueprint: Blueprint, runtime_dir: str) -> None:
         if not path.is_relative_to(runtime_dir) or ".." in path.parts:
             continue
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            _make(path)
         except OSError as error:
             line = blueprint.card.source.line_of(field)
             raise SetupFailed(
                 blueprint.card.label, Step.PREPARE, error.errno or 0, field, str(path), line=line
             ) from error
+
+
+def _make(path: Path) -> None:
+    """Make a directory and those above it, which nobody else may write to whatever the manager's umask."""
+    if not path.is_dir():
+        if path.parent != path:
+            _make(path.parent)
+        path.mkdir(0o700)
+        path.chmod(0o755)

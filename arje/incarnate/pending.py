@@ -43,6 +43,17 @@ def _gone(error: SetupFailed | IncarnationRefused) -> bool:
     return bool(numbers & {errno.ESRCH, errno.ENOENT})
 
 
+def _with(judged: after.Settled, later: after.Settled, features: frozenset[str]) -> after.Settled:
+    """Return what was judged, with these features as a later look shows them: the rest is not judged twice."""
+    grants, losses = judged
+    now = {grant.feature: grant for grant in later[0] if grant.feature in features}
+    kept = tuple(loss for loss in losses if loss.feature not in features)
+    return tuple(now.get(grant.feature, grant) for grant in grants), (
+        *kept,
+        *(loss for loss in later[1] if loss.feature in features),
+    )
+
+
 class Pending:
     """An incarnation between clone and confirmed exec. Await ``status_fd`` readable between calls of :meth:`advance`."""
 
@@ -259,9 +270,10 @@ class Pending:
         self, grants: tuple[Grant, ...], losses: tuple[Degradation, ...]
     ) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
         """Look at the running payload for what execve may have added. Raises IncarnationRefused."""
-        before = len(losses)
         grants, losses = verify.look(self._plan, self._told, self._pid, self._child.pidfd, grants, losses)
-        if refused := refusals(self._plan.soma, losses[before:]):
+        accepted = {loss.feature for loss in self.losses}
+        new = tuple(loss for loss in losses if loss.feature not in accepted and loss.errno not in after.GONE)
+        if refused := refusals(self._plan.soma, new):
             raise IncarnationRefused(self._plan.card.label, refused)
         return grants, losses
 
@@ -291,8 +303,10 @@ class Pending:
             self.abort()
             raise self._failure
         try:
-            if self._read is None or self.losses != self._judged or self._plan.has & SHOWN_AFTER:
+            if self._read is None or self.losses != self._judged:
                 self._read = self._read_back()
+            elif self._plan.has & SHOWN_AFTER:
+                self._read = _with(self._read, self._read_back(), SHOWN_AFTER)
             settled = after.settle(self._plan, self._read, self._pid, leader=self._child.pid)
             grants, losses = self._confirmed_by_a_look(*settled)
         except OSError as error:

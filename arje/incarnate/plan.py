@@ -16,7 +16,18 @@ from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
 from arje.incarnate import mark
 from arje.incarnate.blueprint import Blueprint, Program
-from arje.incarnate.families import FAMILIES, files, filters, ids, joins, namespaces, network, priority, privileges
+from arje.incarnate.families import (
+    FAMILIES,
+    files,
+    filters,
+    ids,
+    joins,
+    limits,
+    namespaces,
+    network,
+    priority,
+    privileges,
+)
 from arje.incarnate.families.namespaces import feature_of
 from arje.incarnate.family import Scene, Unworkable
 from arje.incarnate.foresee import raised
@@ -31,6 +42,7 @@ from arje.native import CLONE_NEW, FACT
 
 #: Feature (or family) → the fact that shows it, beside those of status.
 SHOWN_BY: Final = {feature: fact for family in FAMILIES for feature, fact in family.SHOWN_BY.items()}
+_WORLD: Final = files.MUST | network.MUST
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -82,7 +94,7 @@ def make(
         if problem is not None:
             refuse(card, problem)
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
-    judged = soma.strict_caps or bool(soma.require)
+    judged = soma.strict_caps or bool(soma.require) or any(_is_another_world(soma, feature) for feature in have)
     scene = Scene(
         soma=soma,
         capabilities=capabilities,
@@ -114,6 +126,11 @@ def make(
         judged=judged,
         apart="join.time" in have or ids.is_another(who_inside, maps, have, mine),
     )
+
+
+def _is_another_world(soma: Soma, feature: str) -> bool:
+    """Whether a payload that runs without it, because only reading back tells, would already have seen the wrong world."""
+    return not _WORLD.isdisjoint((feature, feature.partition(".")[0])) and is_required(soma, feature)
 
 
 def _user_first(soma: Soma, capabilities: CapabilitySet) -> Soma:
@@ -184,6 +201,7 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
         setup.with_parent_death_signal(signal_number(soma.parent_death_signal))
     if soma.chdir:
         setup.with_chdir(soma.chdir)
+    limits.place(setup, scene)
     setup.with_report(_facts(scene.have), judged=judged)
     if soma.no_new_privs:
         setup.with_no_new_privs()

@@ -287,12 +287,21 @@ _SWITCHES: Final = (
 _LIMIT_NAMES: Final = {"mount": "mnt", "cgroup-ns": "cgroup"}
 
 
+_OUT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EFBIG, errno.EDQUOT})
+
+
 def cause_of_errno(error: int, feature: str) -> tuple[Cause, str, str]:
     """Return cause, detail and remedy of a kernel's no (clone(2), user_namespaces(7))."""
     if feature.startswith("network.") and (found := network.cause_of(error)):
         return found
     if (known := raises.explain(error, feature)) is not None:
         return known
+    if error in _OUT_OF or (error == errno.ENOSPC and feature not in KINDS):
+        return Cause.LIMIT, os.strerror(error), "give the manager, or what the service writes to, more room"
+    if error in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        return Cause.HELPER_MISSING, f"a path that it needs: {os.strerror(error)}", "make it, or correct the card"
+    if error == errno.EACCES and feature == "seccomp":
+        return Cause.NO_CAPABILITY, "a filter wants no_new_privs or CAP_SYS_ADMIN", "set no_new_privs = true"
     if error == errno.ENOSPC:
         name = f"user.max_{_LIMIT_NAMES.get(feature, feature)}_namespaces"
         value = _sysctl(name)

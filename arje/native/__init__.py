@@ -8,6 +8,7 @@ import raises :class:`~arje.errors.NativeError` when the compiled part is missin
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -19,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 10
+_ABI: Final = 11
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -146,6 +147,20 @@ class Plan:
         return array
 
 
+@functools.cache
+def _hide_memory() -> None:
+    """Let nobody without CAP_SYS_PTRACE here into our memory (ptrace(2)), for children share it until they execute.
+
+    Uid 0 without any capability has all of them over a user namespace that uid 0 made, and so over a child of ours in it.
+    An ordinary user's own processes may look into the manager anyway, and it must own its files of /proc.
+    """
+    if os.geteuid() != 0:
+        return
+    _lib.arje_dumpable(0)
+    if os.stat("/proc/self/uid_map").st_uid != 0:  # we were executed outside of our user namespace
+        _lib.arje_dumpable(1)
+
+
 class Spawner:
     """Clones children. Belongs to one thread: PR_SET_PDEATHSIG follows the thread that cloned (prctl(2))."""
 
@@ -153,6 +168,7 @@ class Spawner:
         self._stacks: list[Any] = []
         self._child = _ffi.new("struct arje_child *")
         self._stdio = _ffi.new("int[3]")
+        _hide_memory()
 
     def spawn(
         self,

@@ -238,10 +238,15 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
     long pid = raw_clone3(&args, sizeof args, payload, flight);
     if (pid < 0)
         fail(flight->status, ARJE_REAPER, 0, pid, "clone3");
+    /* What the payload joins we join, or it would find by /proc/1/ns what it was taken from. Whether it may, it says. */
+    for (uint32_t i = 0; i < plan->op_count; i++)
+        if (plan->ops[i].step == ARJE_JOIN && plan->ops[i].a != CLONE_NEWUSER)
+            raw2(__NR_setns, flight->joins[*(const uint32_t *)plan->ops[i].p % ARJE_JOINS], plan->ops[i].a);
     long error = raw3(__NR_dup3, flight->verdict, 3, 0); /* the reaper knows it as 3 */
     const char *argv[] = {"arje-reaper", 0};
     const char *envp[] = {0};
     raw3(__NR_close_range, 0, 2, 0);
+    arje_confine_reaper();
     if (error >= 0)
         error = raw5(__NR_execveat, reaper, "", argv, envp, AT_EMPTY_PATH);
     flight->leader_failed = 1;

@@ -33,6 +33,9 @@ long arje_op_run(const struct arje_op *op, const char **syscall);
 /* Forbid user namespaces below ours, and make sure of it (privileges.c). proc: a descriptor of /proc/self. */
 long arje_no_nested_user(int proc, const char **syscall);
 
+/* Leave the caller the system calls of a reaper, and no way to more (filters.c). */
+void arje_confine_reaper(void);
+
 /* Send the facts that are wanted (facts.c); 0 or -errno, and what was refused. proc: a descriptor of /proc/self. */
 long arje_report(int status, int proc, uint64_t wanted, struct arje_record *record, const char **what);
 

@@ -3,6 +3,7 @@
  * kernel by the planner; here it is handed over, and tried where something can be tried without a trace.
  */
 #include <errno.h>
+#include <linux/audit.h>
 #include <linux/fcntl.h> /* O_PATH without _GNU_SOURCE */
 #include <linux/filter.h>
 #include <linux/landlock.h>
@@ -109,4 +110,39 @@ long arje_do_seccomp(const struct arje_op *op, const char **syscall) {
     TRY("seccomp", raw3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, op->a >> 32, &program));
     *syscall = "prctl PR_GET_SECCOMP";
     return op->q == 0 || raw1(__NR_prctl, PR_GET_SECCOMP) == SECCOMP_MODE_FILTER ? 0 : -EIO;
+}
+
+#if defined(__x86_64__)
+enum { OURS = AUDIT_ARCH_X86_64 };
+#else
+enum { OURS = AUDIT_ARCH_AARCH64 };
+#endif
+
+/*
+ * A payload of the reaper's user and rights may write into it (/proc/1/mem, ptrace(2)): what the payload is denied must be
+ * denied to its reaper, or that would be the way around a filter. The first five are the reaper's, the others what it still
+ * takes to become it, or to say why not. A kernel without seccomp has no filter to go around.
+ */
+void arje_confine_reaper(void) {
+#define PASS(name, rest) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, rest, 0)
+    static const struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OURS, 0, 10),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        PASS(waitid, 9),
+        PASS(rt_sigtimedwait, 8),
+        PASS(kill, 7),
+        PASS(write, 6),
+        PASS(exit_group, 5),
+        PASS(execveat, 4),
+        PASS(rt_sigprocmask, 3),
+        PASS(sendto, 2),
+        PASS(clock_gettime, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+#undef PASS
+    struct sock_fprog program = {sizeof filter / sizeof filter[0], (struct sock_filter *)filter};
+    raw5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    raw3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }

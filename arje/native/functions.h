@@ -25,6 +25,7 @@ int arje_signalfd(const int *signals, int count);
 int arje_read_signals(int fd, int *out, int capacity); /* triples of signal, pid, uid; how many triples */
 int arje_inotify_init(void);
 int arje_inotify_add(int fd, const char *path, uint32_t mask);
+int arje_dumpable(int yes);
 int arje_subreaper(void);
 int arje_ioprio_get(int tid);
 int arje_ioprio_set(int tid, int value);

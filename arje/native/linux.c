@@ -69,6 +69,10 @@ int arje_inotify_add(int fd, const char *path, uint32_t mask) {
     return answer_of(inotify_add_watch(fd, path, mask));
 }
 
+int arje_dumpable(int yes) {
+    return answer_of(prctl(PR_SET_DUMPABLE, yes, 0, 0, 0));
+}
+
 int arje_subreaper(void) {
     return answer_of(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
 }

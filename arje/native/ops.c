@@ -102,6 +102,7 @@ static arje_do function_of(uint32_t step) {
     case ARJE_PERSONALITY: return arje_do_personality;
     case ARJE_BOUNDING: return arje_do_bounding;
     case ARJE_KEEP_CAPS: return arje_do_keep_caps;
+    case ARJE_RLIMIT: return arje_do_rlimit;
     case ARJE_SCHEDULER: return arje_do_scheduler;
     case ARJE_GROUPS: return arje_do_groups;
     case ARJE_GID: return arje_do_gid;

@@ -56,6 +56,7 @@ long arje_do_lock_personality(const struct arje_op *op, const char **syscall);
 /* network.c */
 long arje_do_network(const struct arje_op *op, const char **syscall);
 /* scheduling.c */
+long arje_do_rlimit(const struct arje_op *op, const char **syscall);
 long arje_do_scheduler(const struct arje_op *op, const char **syscall);
 
 #endif

@@ -2,7 +2,7 @@
  * Pid 1 of a service's pid namespace: a static program without libc. It forwards every signal to the payload (pid 2),
  * reaps whoever dies, and when the payload ends writes waitid(2)'s verdict to descriptor 3 and leaves with the same
  * status; the kernel then kills what is left in the namespace. Without it SIGTERM to the service would be ignored,
- * as pid 1 has no default actions (pid_namespaces(7)).
+ * as pid 1 has no default actions (pid_namespaces(7)). It was confined to the calls that it makes (filters.c).
  */
 #include <errno.h>
 #include <signal.h>

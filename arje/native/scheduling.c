@@ -1,4 +1,4 @@
-/* The op that says how the payload is scheduled. Rules of child.c hold. */
+/* The ops that say how the payload is scheduled, and what it may use once its set-up is over. Rules of child.c hold. */
 #include <errno.h>
 #include <linux/sched.h>
 #include <linux/sched/types.h>
@@ -14,6 +14,14 @@ static long do_deadline(const struct sched_attr *wanted, const char **syscall) {
     int same = found.sched_policy == wanted->sched_policy && found.sched_runtime == wanted->sched_runtime &&
                found.sched_deadline == wanted->sched_deadline && found.sched_period == wanted->sched_period;
     return same ? 0 : -EIO;
+}
+
+long arje_do_rlimit(const struct arje_op *op, const char **syscall) {
+    const uint64_t *wanted = op->p;
+    uint64_t found[2];
+    TRY("prlimit64", raw4(__NR_prlimit64, 0, op->a, wanted, 0));
+    TRY("prlimit64", raw4(__NR_prlimit64, 0, op->a, 0, found));
+    return found[0] == wanted[0] && found[1] == wanted[1] ? 0 : -EIO;
 }
 
 long arje_do_scheduler(const struct arje_op *op, const char **syscall) {

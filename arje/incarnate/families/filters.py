@@ -17,15 +17,16 @@ from arje.card.filters import Seccomp, errno_number, wrong
 from arje.card.soma import Soma
 from arje.card.syscalls import KNOWN, expand
 from arje.card.unreadable import Unreadable
-from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.families import landlocked
+from arje.incarnate.blueprint import Blueprint, Credentials, Wish
+from arje.incarnate.families import landlocked, privileges
 from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene, Unworkable, loss_of
 from arje.incarnate.setup import ChildSetup, PlannedOp
 from arje.incarnation import Degradation
 from arje.kernel import process, seccomp
 from arje.kernel.capabilities import CapabilitySet
 from arje.kernel.facts import Facts
-from arje.native import Op
+from arje.kernel.powers import SYS_ADMIN
+from arje.native import FACT, Op
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {}
 MUST: Final[frozenset[str]] = frozenset()
@@ -51,9 +52,17 @@ _CALLS: Final = {
     "uid": ("setresuid",),
     "parent-death-signal": ("prctl",),
     "chdir": ("chdir",),
+    "rlimit": ("prlimit64",),
     "landlock-path": ("openat", "close"),
     "landlock": ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "socket", "bind"),
-    "report": ("openat", "read", "readlinkat", "close", "uname", "sendmsg", "recvfrom"),
+    "report": ("openat", "read", "readlinkat", "close", "sendmsg"),
+}
+#: And by what is told: bits of a report.
+_TOLD_BY: Final = {
+    FACT["nodename"]: ("uname",),
+    FACT["wait"]: ("recvfrom",),
+    FACT["network"]: ("socket", "sendto", "recvfrom"),
+    FACT["priority"]: ("ioprio_get", "sched_getscheduler"),
 }
 _LAST_CALLS: Final = ("futex", "clock_gettime", "sendto", "exit_group")
 _PASSES: Final = (seccomp.ALLOW, seccomp.LOG, None)  # None: not to be told
@@ -120,8 +129,8 @@ def implied(soma: Soma, capabilities: CapabilitySet) -> Soma:
 
 def keeps_admin(soma: Soma) -> bool:
     """Whether the payload's root keeps CAP_SYS_ADMIN, with which alone a filter may be set without no_new_privs."""
-    kept = soma.capabilities.keep if soma.capabilities else None
-    return not isinstance(kept, tuple) or "sys_admin" in kept
+    permitted = privileges.sets_of(soma, Credentials(0, 0, None, "")).permitted
+    return permitted is None or bool(permitted >> SYS_ADMIN & 1)
 
 
 def foresee(soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
@@ -222,6 +231,12 @@ def _passes(program: bytes, name: str) -> bool:
     return number < 0 or seccomp.decide(program, number) in _PASSES
 
 
+def _calls(op: Op) -> Iterator[str]:
+    yield from _CALLS.get(op.step, ())
+    if op.step == "report":
+        yield from (call for bit, calls in _TOLD_BY.items() if op.a & bit for call in calls)
+
+
 def _check(ops: Sequence[PlannedOp]) -> None:
     """Refuse a filter that would stop arje itself between it and the payload."""
     at = next(index for index, planned in enumerate(ops) if planned.op.step == "seccomp")
@@ -230,7 +245,7 @@ def _check(ops: Sequence[PlannedOp]) -> None:
     if not _passes(program, "execve"):
         raise Unworkable(_FORBIDS_EXECVE)
     later = ops[at + 1 :]
-    needed = [call for planned in later for call in _CALLS.get(planned.op.step, ())]
+    needed = [call for planned in later for call in _calls(planned.op)]
     for call in (*needed, *_LAST_CALLS) if later else ():
         if not _passes(program, call):
             detail = f"it denies {call}, which arje itself needs after it to become the card's user"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import struct
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -11,14 +12,17 @@ from typing import Final
 from arje.card.soma import INFINITY, RLIMITS, Soma
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families.cgroups import numbers_of
-from arje.incarnate.family import Answer, Applier, Finisher, Narrowed, Nonsense, Reader
+from arje.incarnate.family import Answer, Applier, Finisher, Narrowed, Nonsense, Reader, Scene
+from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel.facts import Facts
+from arje.native import Op
 
 NEEDS: Final[dict[str, tuple[str, ...]]] = {}
 MUST: Final[frozenset[str]] = frozenset()
 SHOWN_BY: Final = {"rlimit": "limits", "dumpable": "limits"}
 AFTER: Final[dict[str, Finisher]] = {}
+_LATE: Final = frozenset({"fsize", "nofile"})
 _CPU_SETSIZE: Final = 1024  # sched_setaffinity(2): glibc's cpu_set_t
 
 
@@ -37,6 +41,14 @@ def nonsense(soma: Soma) -> Iterator[Nonsense]:
     if any(not 0 <= cpu < _CPU_SETSIZE for cpu in soma.cpu_affinity):
         hint = f"CPUs are numbered 0 to {_CPU_SETSIZE - 1}"
         yield Nonsense("soma.cpu_affinity", f"{list(soma.cpu_affinity)}", hint)
+
+
+def place(setup: ChildSetup, scene: Scene) -> None:
+    """Place the limits that the child's own set-up would run into: files that it writes, descriptors that it opens."""
+    for name, soft, hard in scene.soma.rlimits:
+        if name in _LATE and f"rlimit.{name}" in scene.have:
+            op = Op("rlimit", a=RLIMITS[name], p=struct.pack("=QQ", soft, hard))
+            setup.add(op, f"rlimit.{name}", f"soma.rlimits.{name}", f"{name} {soft} {hard}")
 
 
 # -- from outside ------------------------------------------------------------------------------------------------------
@@ -72,7 +84,15 @@ def narrowed(wish: Wish, granted: frozenset[int]) -> Degradation:
 
 
 def _rlimit_of_child(plan: Blueprint, wish: Wish, pid: int) -> None:
-    set_rlimit(plan.soma, wish.feature, pid)
+    """One that the child sets itself (:func:`place`) is only raised here, where that may be done."""
+    name = wish.feature.removeprefix("rlimit.")
+    if name not in _LATE:
+        return set_rlimit(plan.soma, wish.feature, pid)
+    hard = _limit(next(hard for found, _, hard in plan.soma.rlimits if found == name))
+    own = resource.prlimit(pid, RLIMITS[name])[1]
+    if own != resource.RLIM_INFINITY and (hard == resource.RLIM_INFINITY or hard > own):
+        resource.prlimit(pid, RLIMITS[name], (hard, hard))
+    return None
 
 
 def _no_core(plan: Blueprint, wish: Wish, pid: int) -> None:

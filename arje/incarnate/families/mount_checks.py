@@ -66,7 +66,7 @@ def _roots(soma: Soma) -> Iterator[Nonsense]:
         yield Nonsense("soma.overlay", "upper and work go together", "name both, neither, or tmpfs_upper")
     if overlay and overlay.upper and overlay.tmpfs_upper:
         yield Nonsense("soma.overlay.tmpfs_upper", "there is an upper layer already", "drop upper and work")
-    if sum(spot.own for spot in spots(soma)) > _MOST:
+    if sum(spot.own for spot in spots(soma)) + bool(soma.credentials) > _MOST:
         yield Nonsense("soma.tmpfs", f"more than {_MOST} file systems of its own", "put directories on fewer of them")
 
 

@@ -48,7 +48,7 @@ def _new(facts: Facts, ours: Facts, point: str, kind: str, *options: str) -> Ans
     if mount is None or mount.kind != kind:
         return Answer(mount.kind if mount else "", False)
     all_of_it = mount.options | mount.super_options
-    own = mount.device not in {other.device for other in ours.mounts}
+    own = mount.device not in {other.device for other in _now().mounts}
     return Answer(_text(mount, *all_of_it.intersection(options)), own and all_of_it.issuperset(options))
 
 
@@ -60,7 +60,7 @@ def _sysfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     """Of a net namespace that it shares with the manager it is the manager's own file system, mounted again."""
     mount = facts.mount_at("/sys")
     ok = mount is not None and mount.kind == "sysfs" and "ro" in mount.options
-    own = "net" not in plan.has or (mount is not None and mount.device not in {other.device for other in ours.mounts})
+    own = "net" not in plan.has or (mount is not None and mount.device not in {other.device for other in _now().mounts})
     return Answer(_text(mount, "ro") if mount else "", ok and own)
 
 
@@ -92,7 +92,7 @@ def _tmpfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     if asked.size:
         wanted.append(f"size={-(-asked.size // _PAGE) * _PAGE // 1024}k")
     if asked.mode != 0o1777:  # the default, which is not shown
-        wanted.append(f"mode={asked.mode:o}")
+        wanted.append(f"mode={asked.mode:03o}")
     return _new(facts, ours, asked.target, "tmpfs", *wanted)
 
 
