@@ -16,9 +16,9 @@ class Door(Protocol):
     def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
     def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
-    def doctor(self) -> list[dict[str, Any]]: ...
-    def forecast(self, label: str) -> dict[str, Any]: ...
-    async def check(self, name: str, text: str) -> dict[str, Any]: ...
+    def doctor(self) -> dict[str, Any]: ...
+    def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
+    async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]: ...
     def schema(self) -> dict[str, Any]: ...
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
@@ -76,6 +76,10 @@ class Call:
             raise InvalidParameter(name)
         return value
 
+    def thing(self, name: str) -> Any:
+        """Return whatever stands there, None when it is missing."""
+        return self._value(name, None)
+
     def labels(self) -> list[str]:
         """Return the list of labels and patterns, empty when it is missing. Raises InvalidParameter, also for a flood."""
         value = self._value("labels", [])
@@ -127,15 +131,15 @@ async def _wait(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _doctor(door: Door, call: Call) -> dict[str, Any]:
-    return {"features": door.doctor()}
+    return door.doctor()
 
 
 async def _forecast(door: Door, call: Call) -> dict[str, Any]:
-    return door.forecast(call.text("label"))
+    return door.forecast(call.text("label"), call.thing("on"))
 
 
 async def _check(door: Door, call: Call) -> dict[str, Any]:
-    return await door.check(call.text("name"), call.text("text"))
+    return await door.check(call.text("name"), call.text("text"), call.thing("on"))
 
 
 async def _start(door: Door, call: Call) -> dict[str, Any]:
@@ -183,8 +187,8 @@ METHODS: Final[dict[str, Method]] = {
     "Logs": Method(_logs, ("labels", "lines")),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
-    "Forecast": Method(_forecast, ("label",)),
-    "Check": Method(_check, ("name", "text")),
+    "Forecast": Method(_forecast, ("label", "on")),
+    "Check": Method(_check, ("name", "text", "on")),
     "Start": Method(_start, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
     "Restart": Method(_restart, ("labels",), True),
