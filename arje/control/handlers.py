@@ -12,6 +12,7 @@ class Door(Protocol):
 
     def manager(self) -> dict[str, Any]: ...
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]: ...
+    async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
     def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
     def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
@@ -24,6 +25,7 @@ class Door(Protocol):
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     def set(self, label: str, changes: dict[str, str], who: str) -> dict[str, Any]: ...
+    async def heal(self, labels: list[str], who: str) -> dict[str, Any]: ...
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]: ...
     def plan(self) -> dict[str, Any]: ...
     async def apply(self, token: str, who: str) -> dict[str, Any]: ...
@@ -115,6 +117,8 @@ async def _get_manager(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _list(door: Door, call: Call) -> dict[str, Any]:
+    if call.flag("look"):
+        await door.look(call.labels())
     return {"services": door.services(call.labels(), full=call.flag("full"))}
 
 
@@ -158,6 +162,10 @@ async def _set(door: Door, call: Call) -> dict[str, Any]:
     return door.set(call.text("label"), call.texts("changes"), call.who)
 
 
+async def _heal(door: Door, call: Call) -> dict[str, Any]:
+    return await door.heal(call.labels(), call.who)
+
+
 async def _freeze(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.freeze(call.some_labels(), call.who, frozen=True)}
 
@@ -182,7 +190,7 @@ async def _schema(door: Door, call: Call) -> dict[str, Any]:
 METHODS: Final[dict[str, Method]] = {
     "Ping": Method(_ping),
     "GetManager": Method(_get_manager),
-    "List": Method(_list, ("labels", "full")),
+    "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
     "Logs": Method(_logs, ("labels", "lines")),
     "Wait": Method(_wait, ("labels",)),
@@ -193,6 +201,7 @@ METHODS: Final[dict[str, Method]] = {
     "Stop": Method(_stop, ("labels", "force"), True),
     "Restart": Method(_restart, ("labels",), True),
     "Set": Method(_set, ("label", "changes"), True),
+    "Heal": Method(_heal, ("labels",), True),
     "Freeze": Method(_freeze, ("labels",), True),
     "Thaw": Method(_thaw, ("labels",), True),
     "Plan": Method(_plan),

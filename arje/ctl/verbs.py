@@ -59,7 +59,7 @@ def _json(paper: Paper, value: Any) -> None:
 
 
 def _status(client: Client, args: Namespace, paper: Paper) -> int:
-    services = client.call("List", labels=args.labels, full=bool(args.labels))["services"]
+    services = client.call("List", labels=args.labels, full=bool(args.labels), look=bool(args.labels))["services"]
     manager = client.call("GetManager")["manager"]
     if args.json:
         _json(paper, {"manager": manager, "services": services})
@@ -112,7 +112,7 @@ def _why(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _degradations(client: Client, args: Namespace, paper: Paper) -> int:
-    services = client.call("List", labels=args.labels, full=False)["services"]
+    services = client.call("List", labels=args.labels, full=False, look=True)["services"]
     if args.json:
         _json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
     else:
@@ -287,6 +287,13 @@ def _set(client: Client, args: Namespace, paper: Paper) -> int:
     return limits_verbs.set_limits(client, args, paper)
 
 
+def _heal(client: Client, args: Namespace, paper: Paper) -> int:
+    found = client.call("Heal", labels=args.labels)
+    _json(paper, found) if args.json else render.healed(paper, found)
+    lost = any(service["degradations"] for service in found["results"])
+    return Action.DEGRADED if lost and args.strict else Action.DONE
+
+
 def _freeze(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Freeze", labels=args.labels), args, paper)
 
@@ -309,6 +316,7 @@ VERBS: Final[dict[str, Verb]] = {
     "set": Verb(
         _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
     ),
+    "heal": Verb(_heal, "mend what services have lost, where it can be had by now", "*", query=False, strict=True),
     "freeze": Verb(_freeze, "let no process of services run", "+", query=False),
     "thaw": Verb(_thaw, "let frozen services run again", "+", query=False),
     "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),

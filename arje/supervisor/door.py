@@ -29,7 +29,7 @@ from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import live, snapshot
+from arje.supervisor import heal, live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.supervisor import Supervisor
 
@@ -70,6 +70,10 @@ class Door:
         """Return the services of these labels and patterns; all for none. Raises NoSuchService."""
         show = snapshot.full if full else snapshot.brief
         return [show(self._supervisor, service) for service in self._named(labels)]
+
+    async def look(self, labels: list[str]) -> None:
+        """Let the records of these services say what is so now (heal.py). Raises NoSuchService."""
+        await heal.look(self._supervisor, [service.label for service in self._named(labels)])
 
     def _named(self, labels: list[str]) -> list[Service]:
         table = self._supervisor.table
@@ -278,6 +282,10 @@ class Door:
         """Change limits of a running service (live.py)."""
         return live.set_limits(self._supervisor, label, changes, who)
 
+    async def heal(self, labels: list[str], who: str) -> dict[str, Any]:
+        """Mend what can be mended in place, and mark the rest (heal.py). Raises NoSuchService."""
+        return await heal.heal(self._supervisor, [service.label for service in self._named(labels)], who)
+
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]:
         """Freeze or thaw services (live.py). Raises NoSuchService."""
         return [
@@ -298,6 +306,7 @@ class Door:
         ``stopping`` that the manager takes no cards any more.
         """
         async with self._changing:
+            heal.recheck(self._supervisor)
             plan = make_plan(self._directories, self._supervisor.table)
             stale = bool(token) and token != plan.token
             if plan.problems or stale or self._supervisor.stopping:
