@@ -35,6 +35,8 @@ from arje.kernel.facts import Facts
 
 #: What says that a kind of namespace is refused (clone(2)); everything else is about processes, not about isolation.
 _REFUSES_KIND = {errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+#: What a probe says when the manager itself has no room: nothing is learnt from it.
+_WANT_OF_ROOM = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 #: What clone3 with CLONE_INTO_CGROUP says where entering by cgroup.procs may still work (isolation.md §3, 7).
 _RETRY_CGROUP = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EBUSY, errno.EACCES}
 
@@ -55,6 +57,8 @@ class Incarnator:
         self, capabilities: CapabilitySet, cgroup_base: Path | None, *, variables: dict[str, str] | None = None
     ) -> None:
         self.capabilities = capabilities
+        self.looked = time.time()
+        """When the capabilities were looked at: CLOCK_REALTIME in seconds."""
         self._base = cgroup_base
         self._variables = variables or {}
         self._spawner = native.Spawner()
@@ -81,12 +85,18 @@ class Incarnator:
         """Look at the machine again; return the features about which it says something else than before.
 
         Belongs to the thread that starts services, as everything here: nobody is cloned while a probe has changed
-        something of this process for a moment. Takes about 15 ms.
+        something of this process for a moment. Takes about 15 ms. A look that failed for want of memory or descriptors
+        changes nothing. Raises OSError.
         """
         if self._base is not None:
             for directory in (self._base.parent, self._base):
                 enable_controllers(directory)
         before, now = self.capabilities, CapabilitySet.detect(self._base)
+        if before.features.keys() - now.features.keys() or any(
+            found.errno in _WANT_OF_ROOM for found in now.features.values()
+        ):
+            return ()
+        self.looked = time.time()
         if now == before:
             return ()
         self.capabilities = now

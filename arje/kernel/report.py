@@ -56,8 +56,8 @@ class Report:
     features: Annotated[tuple[Availability, ...], Field(min_length=1, max_length=_MOST)]
 
 
-def as_report(found: CapabilitySet) -> dict[str, Any]:
-    """Return what this host, seen by this manager, can isolate, fit for ``json.dumps``."""
+def as_report(found: CapabilitySet, taken: float | None = None) -> dict[str, Any]:
+    """Return what this host, seen by this process, can isolate, fit for ``json.dumps``; ``taken``: when it looked."""
     kernel = os.uname()
     host = Host(
         format=FORMAT,
@@ -65,7 +65,7 @@ def as_report(found: CapabilitySet) -> dict[str, Any]:
         name=kernel.nodename,
         kernel=kernel.release,
         machine=kernel.machine,
-        taken=time.time(),
+        taken=time.time() if taken is None else taken,
         privileged=found.privileged,
         controllers=tuple(sorted(found.controllers)),
         cgroup_base=str(found.cgroup_base or ""),

@@ -139,7 +139,8 @@ class Door:
 
     def doctor(self) -> dict[str, Any]:
         """Return what this machine can isolate, and how to mend what it cannot: a host report."""
-        return as_report(self._supervisor.incarnator.capabilities)
+        incarnator = self._supervisor.incarnator
+        return as_report(incarnator.capabilities, incarnator.looked)
 
     def forecast(self, label: str, on: Any = None) -> dict[str, Any]:
         """Return what a start of a service's card, as it is on disk now, would do here, or ``on`` another host.

@@ -155,7 +155,11 @@ async def heal(supervisor: Supervisor, labels: list[str], who: str) -> dict[str,
 
 def recheck(supervisor: Supervisor, *, mark_all: bool = True) -> tuple[str, ...]:
     """Look at the machine again, and mark what a start would grant by now. Returns the features that have changed."""
-    changed = supervisor.incarnator.recheck()
+    try:
+        changed = supervisor.incarnator.recheck()
+    except OSError as error:
+        LOG.warning("this machine cannot be looked at again", error=str(error))
+        return ()
     if changed:
         LOG.info("this machine grants something else than before", features=list(changed))
     for service in list(supervisor.table) if mark_all else ():
