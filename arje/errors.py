@@ -137,6 +137,10 @@ class NotRunning(ArjeError):
         self.state = state
 
 
+class BadReport(ArjeError):
+    """A document is no report of a host, or not of a form that this arje reads."""
+
+
 class ManagerRunning(ArjeError):
     """Another manager holds the lock of this runtime directory."""
 

@@ -12,18 +12,20 @@ class Door(Protocol):
 
     def manager(self) -> dict[str, Any]: ...
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]: ...
+    async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
     def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
     def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
-    def doctor(self) -> list[dict[str, Any]]: ...
-    def forecast(self, label: str) -> dict[str, Any]: ...
-    async def check(self, name: str, text: str) -> dict[str, Any]: ...
+    def doctor(self) -> dict[str, Any]: ...
+    def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
+    async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]: ...
     def schema(self) -> dict[str, Any]: ...
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     def set(self, label: str, changes: dict[str, str], who: str) -> dict[str, Any]: ...
+    async def heal(self, labels: list[str], who: str) -> dict[str, Any]: ...
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]: ...
     def plan(self) -> dict[str, Any]: ...
     async def apply(self, token: str, who: str) -> dict[str, Any]: ...
@@ -76,6 +78,10 @@ class Call:
             raise InvalidParameter(name)
         return value
 
+    def thing(self, name: str) -> Any:
+        """Return whatever stands there, None when it is missing."""
+        return self._value(name, None)
+
     def labels(self) -> list[str]:
         """Return the list of labels and patterns, empty when it is missing. Raises InvalidParameter, also for a flood."""
         value = self._value("labels", [])
@@ -111,6 +117,8 @@ async def _get_manager(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _list(door: Door, call: Call) -> dict[str, Any]:
+    if call.flag("look"):
+        await door.look(call.labels())
     return {"services": door.services(call.labels(), full=call.flag("full"))}
 
 
@@ -127,15 +135,15 @@ async def _wait(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _doctor(door: Door, call: Call) -> dict[str, Any]:
-    return {"features": door.doctor()}
+    return door.doctor()
 
 
 async def _forecast(door: Door, call: Call) -> dict[str, Any]:
-    return door.forecast(call.text("label"))
+    return door.forecast(call.text("label"), call.thing("on"))
 
 
 async def _check(door: Door, call: Call) -> dict[str, Any]:
-    return await door.check(call.text("name"), call.text("text"))
+    return await door.check(call.text("name"), call.text("text"), call.thing("on"))
 
 
 async def _start(door: Door, call: Call) -> dict[str, Any]:
@@ -152,6 +160,10 @@ async def _restart(door: Door, call: Call) -> dict[str, Any]:
 
 async def _set(door: Door, call: Call) -> dict[str, Any]:
     return door.set(call.text("label"), call.texts("changes"), call.who)
+
+
+async def _heal(door: Door, call: Call) -> dict[str, Any]:
+    return await door.heal(call.labels(), call.who)
 
 
 async def _freeze(door: Door, call: Call) -> dict[str, Any]:
@@ -178,17 +190,18 @@ async def _schema(door: Door, call: Call) -> dict[str, Any]:
 METHODS: Final[dict[str, Method]] = {
     "Ping": Method(_ping),
     "GetManager": Method(_get_manager),
-    "List": Method(_list, ("labels", "full")),
+    "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
     "Logs": Method(_logs, ("labels", "lines")),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
-    "Forecast": Method(_forecast, ("label",)),
-    "Check": Method(_check, ("name", "text")),
+    "Forecast": Method(_forecast, ("label", "on")),
+    "Check": Method(_check, ("name", "text", "on")),
     "Start": Method(_start, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
     "Restart": Method(_restart, ("labels",), True),
     "Set": Method(_set, ("label", "changes"), True),
+    "Heal": Method(_heal, ("labels",), True),
     "Freeze": Method(_freeze, ("labels",), True),
     "Thaw": Method(_thaw, ("labels",), True),
     "Plan": Method(_plan),

@@ -23,7 +23,7 @@ import trio
 import arje
 from arje import log
 from arje.control.handlers import METHODS, Call, Door, InvalidParameter
-from arje.errors import CardError, NoSuchService, NotRunning, OrderingError
+from arje.errors import BadReport, CardError, NoSuchService, NotRunning, OrderingError
 from arje.incarnation import as_json
 
 LOG = log.logger()
@@ -146,6 +146,8 @@ class Connection:
         except CardError as error:
             problems = [as_json(problem) for problem in error.problems]
             reply = {"error": f"{INTERFACE}.CannotSet", "parameters": {"problems": problems}}
+        except BadReport as error:
+            reply = {"error": f"{INTERFACE}.BadReport", "parameters": {"message": str(error)}}
         except OrderingError as error:
             reply = {"error": f"{INTERFACE}.Ordering", "parameters": {"message": str(error)}}
         except InvalidParameter as error:

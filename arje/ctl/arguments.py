@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Every name of a verb to the verb's own.
 NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
-_TAKES_VALUE: Final = ("--socket", "--timeout", "--lines", "-n")
+_TAKES_VALUE: Final = ("--socket", "--timeout", "--lines", "-n", "--on")
 
 
 class UsageError(Exception):
@@ -113,6 +113,8 @@ def _parser(chosen: str | None) -> Parser:
     if chosen == "logs":
         made.add_argument("-f", "--follow", action="store_true", help="show new lines as they come")
         made.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="lines per service (100)")
+    if chosen == "plan":
+        made.add_argument("--on", metavar="FILE", help="on the host whose saved report (arjectl doctor --json) this is")
     if chosen == "stop":
         made.add_argument("--force", action="store_true", help="stop what needs them first")
     if verb.strict:

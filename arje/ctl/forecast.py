@@ -1,22 +1,14 @@
-"""What would be: a plan of cards, the forecast of a start, and what this machine can isolate at all."""
+"""What would be: a plan of cards, and the forecast of a start."""
 
 from __future__ import annotations
 
 from arje.ctl.render import losses
-from arje.ctl.words import because, escape, many
+from arje.ctl.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from arje.ctl.render import Data
     from arje.ctl.words import Paper
-
-_GROUPS = (
-    ("Namespaces", ("mount", "pid", "net", "uts", "ipc", "user", "cgroup-ns", "time")),
-    ("Control groups", ("cgroup",)),
-    ("Limits", ("rlimit", "nice", "ioprio", "scheduler", "oom_score_adj")),
-    ("Identities", ("newuidmap", "newgidmap", "subuid", "subgid", "run_as", "id-map")),
-    ("Other", ()),
-)
 
 
 def plan(paper: Paper, found: Data) -> None:
@@ -47,24 +39,24 @@ def changes(paper: Paper, found: list[Data]) -> None:
         paper.line(f"{paper.paint(sign, code)} {change['label']}{fields}: {feels}")
 
 
-def forecasts(paper: Paper, found: Data) -> None:
-    """What a start of cards would get here. Nothing was started for it."""
+def forecasts(paper: Paper, found: Data, where: str = "here") -> None:
+    """What a start of cards would get here, or elsewhere. Nothing was started for it."""
     problems(paper, found["problems"])
     if not found["problems"]:
         changes(paper, found.get("changes", []))
     for number, each in enumerate(found["forecasts"]):
         if number or found["problems"] or found.get("changes"):
             paper.line()
-        _forecast(paper, each)
+        _forecast(paper, each, where)
 
 
-def _forecast(paper: Paper, found: Data) -> None:
+def _forecast(paper: Paper, found: Data, where: str) -> None:
     if not found["operations"]:
         paper.line(f"{found['label']}: it has no process; nothing is to be isolated")
         return
     granted = f"{found['granted']} of {found['requested']} granted"
     verdict = paper.paint("would be refused", "31") if found["refusal"] else "would start"
-    paper.line(f"{found['label']}: {verdict} here, {granted}. Nothing was started.")
+    paper.line(f"{found['label']}: {verdict} {where}, {granted}. Nothing was started.")
     if found["refusal"]:
         required = [loss["feature"] for loss in found["degradations"] if loss["required"]]
         paper.line(f"  The card requires: {', '.join(required)}")
@@ -77,31 +69,3 @@ def _forecast(paper: Paper, found: Data) -> None:
     paper.line(f"  In this order{', if it were not refused' if found['refusal'] else ''}:")
     for number, operation in enumerate(found["operations"], 1):
         paper.line(f"  {number:>3}. {escape(operation)}")
-
-
-def doctor(paper: Paper, features: list[Data]) -> None:
-    """What this machine can isolate; what it cannot, why, and how to mend it."""
-    granted = sum(found["available"] for found in features)
-    paper.line(f"{granted} of {many(len(features), 'feature')} can be had here.")
-    width = max((len(found["feature"]) for found in features), default=0)
-    left = list(features)
-    for title, names in _GROUPS:
-        group = [found for found in left if not names or found["feature"].partition(".")[0] in names]
-        left = [found for found in left if found not in group]
-        if group:
-            paper.line()
-            paper.line(f"{title}: {sum(found['available'] for found in group)} of {len(group)}")
-            _features(paper, group, width)
-
-
-def _features(paper: Paper, group: list[Data], width: int) -> None:
-    """A line each; one remedy for several in a row is told once, below the last."""
-    for found, following in zip(group, [*group[1:], None], strict=True):
-        name = f"{found['feature']:<{width}}"
-        if found["available"]:
-            how = "together with a user namespace" if found["needs_user"] else "yes"
-            paper.line(f"  {paper.paint('+', '32')} {name}  {how}")
-            continue
-        paper.line(f"  {paper.paint('!', '33')} {name}  no: {escape(because(found))}")
-        if found["remedy"] and (following is None or following["remedy"] != found["remedy"]):
-            paper.line(f"    {'':<{width}}  remedy: {escape(found['remedy'])}")

@@ -78,6 +78,8 @@ def _refused(verb: Verb, error: CallError) -> tuple[str, int]:
         from arje.ctl import limits_verbs
 
         return limits_verbs.cannot(told["problems"]), Action.USAGE
+    if error.name == "BadReport":
+        return str(told.get("message")), Action.USAGE
     if error.name == "Ordering":
         return str(told.get("message")), Action.FAILED
     return f"the manager says {error.name}: {json.dumps(told)}", Action.FAILED

@@ -148,6 +148,21 @@ def degradations_summary(paper: Paper, services: list[Data]) -> None:
     paper.line(f"{many(sum(lost), 'degradation')} in {degraded} of {many(len(services), 'service')}.")
 
 
+def healed(paper: Paper, found: Data) -> None:
+    """What the machine grants by now, what was mended in each service, and what is left."""
+    for feature in found["changed"]:
+        paper.line(f"This machine has {feature['feature']} {'now' if feature['available'] else 'no more'}.")
+    for service in found["results"]:
+        left = service["degradations"]
+        for grant in service["mended"]:
+            paper.line(f"{service['label']}: {grant['feature']} is mended: {escape(grant['granted'])}")
+        if left:
+            paper.line(f"{service['label']}: {many(len(left), 'degradation')} left")
+            losses(paper, left, "  ")
+    if not any(service["mended"] or service["degradations"] for service in found["results"]):
+        paper.line("There is nothing to mend.")
+
+
 def losses(paper: Paper, found: list[Data], lead: str) -> None:
     """Degradations, a line each and the remedy below; one remedy for several in a row is told once."""
     width = max(len(loss["feature"]) for loss in found)

@@ -59,7 +59,7 @@ def _json(paper: Paper, value: Any) -> None:
 
 
 def _status(client: Client, args: Namespace, paper: Paper) -> int:
-    services = client.call("List", labels=args.labels, full=bool(args.labels))["services"]
+    services = client.call("List", labels=args.labels, full=bool(args.labels), look=bool(args.labels))["services"]
     manager = client.call("GetManager")["manager"]
     if args.json:
         _json(paper, {"manager": manager, "services": services})
@@ -112,7 +112,7 @@ def _why(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _degradations(client: Client, args: Namespace, paper: Paper) -> int:
-    services = client.call("List", labels=args.labels, full=False)["services"]
+    services = client.call("List", labels=args.labels, full=False, look=True)["services"]
     if args.json:
         _json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
     else:
@@ -122,10 +122,10 @@ def _degradations(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _doctor(client: Client, args: Namespace, paper: Paper) -> int:
-    from arje.ctl import forecast
+    from arje.ctl import doctor
 
-    features = client.call("Doctor")["features"]
-    _json(paper, features) if args.json else forecast.doctor(paper, features)
+    report = client.call("Doctor")
+    _json(paper, report) if args.json else doctor.show(paper, report)
     return Query.TRUE
 
 
@@ -203,6 +203,10 @@ def _plan(client: Client, args: Namespace, paper: Paper) -> int:
 
     if args.labels:
         return _plan_one(client, args, paper)
+    if args.on:
+        from arje.ctl.arguments import UsageError
+
+        raise UsageError("--on tells of one service or card: arjectl plan X --on FILE")
     found = client.call("Plan")["plan"]
     if args.json:
         _json(paper, found)
@@ -216,31 +220,34 @@ def _plan(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _plan_one(client: Client, args: Namespace, paper: Paper) -> int:
-    """What a start of one service, or of the cards in a file, would do here."""
-    from arje.ctl import forecast
+    """What a start of one service, or of the cards in a file, would do here or on another host."""
+    from arje.ctl import doctor, forecast
 
-    word = args.labels[0]
+    word, on, where = args.labels[0], None, "here"
+    if args.on:
+        on, where = doctor.read(args.on), f"on the host of {escape(args.on)}"
     if "/" in word or word.endswith((".toml", ".json")):
-        found = _check(client, word)
+        found = _check(client, word, on)
     else:
-        found = client.call("Forecast", label=word)
+        found = client.call("Forecast", label=word, on=on)
     if args.json:
         _json(paper, found)
     else:
-        forecast.forecasts(paper, found)
+        forecast.forecasts(paper, found, where)
     if found["problems"]:
         return Action.CARD_INVALID
     return Action.ISOLATION_REFUSED if any(each["refusal"] for each in found["forecasts"]) else Action.DONE
 
 
-def _check(client: Client, file: str) -> dict[str, Any]:
+def _check(client: Client, file: str, on: Any) -> dict[str, Any]:
     """Send a card file's text to the manager; what cannot be sent is a problem like any other."""
     try:
         with open(file, "rb") as stream:
             text = stream.read(_LARGEST + 1).decode()
-        if len(json.dumps(text)) <= _LARGEST:
-            return client.call("Check", name=file, text=text)
-        message, remedy = f"larger than {_LARGEST} bytes", "a card file is small text"
+        most = _LARGEST - (len(json.dumps(on)) if on else 0)
+        if len(json.dumps(text)) <= most:
+            return client.call("Check", name=file, text=text, on=on)
+        message, remedy = f"larger than {most} bytes", "a card file is small text"
     except UnicodeDecodeError as error:
         message, remedy = f"byte {error.object[error.start]:#04x} is not UTF-8", "save the file as UTF-8"
     except OSError as error:
@@ -280,6 +287,13 @@ def _set(client: Client, args: Namespace, paper: Paper) -> int:
     return limits_verbs.set_limits(client, args, paper)
 
 
+def _heal(client: Client, args: Namespace, paper: Paper) -> int:
+    found = client.call("Heal", labels=args.labels)
+    _json(paper, found) if args.json else render.healed(paper, found)
+    lost = any(service["degradations"] for service in found["results"])
+    return Action.DEGRADED if lost and args.strict else Action.DONE
+
+
 def _freeze(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Freeze", labels=args.labels), args, paper)
 
@@ -302,12 +316,13 @@ VERBS: Final[dict[str, Verb]] = {
     "set": Verb(
         _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
     ),
+    "heal": Verb(_heal, "mend what services have lost, where it can be had by now", "*", query=False, strict=True),
     "freeze": Verb(_freeze, "let no process of services run", "+", query=False),
     "thaw": Verb(_thaw, "let frozen services run again", "+", query=False),
     "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),
     "plan": Verb(
         _plan,
-        "what the cards on disk would change, or what a start of one would get here",
+        "what the cards on disk would change, or what a start of one would get here or elsewhere (--on)",
         "?",
         "SERVICE|FILE",
         ("diff",),

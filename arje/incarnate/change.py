@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from arje import native
-from arje.card.soma import RLIMITS, Soma
+from arje.card.soma import RLIMITS, CgroupLimits, Soma
 from arje.incarnate import configure
 from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import cgroups, limits, priority
@@ -52,6 +53,28 @@ def change(outcome: Outcome, asked: Soma, capabilities: CapabilitySet) -> Change
         if loss is not None:
             losses.append(loss)
     return Changed(tuple(grants), tuple(losses))
+
+
+def merged(soma: Soma, asked: Soma, features: Iterable[str]) -> Soma:
+    """Return a soma with what another one says of these limits (names of features)."""
+    for feature in features:
+        family, _, name = feature.partition(".")
+        if family == "rlimit":
+            kept = tuple(line for line in soma.rlimits if line[0] != name)
+            soma = replace(soma, rlimits=kept + tuple(line for line in asked.rlimits if line[0] == name))
+        elif family == "cgroup" and asked.cgroup is not None:
+            of_cgroup = replace(soma.cgroup or CgroupLimits(), **{name: getattr(asked.cgroup, name)})
+            soma = replace(soma, cgroup=of_cgroup)
+        elif family != "cgroup":
+            soma = replace(soma, **{feature: getattr(asked, feature)})
+    return soma
+
+
+def is_live(soma: Soma, feature: str) -> bool:
+    """Whether a feature that a soma asks for can be changed while its service runs."""
+    if feature == "scheduler":
+        return soma.scheduler is not None and soma.scheduler.policy != "deadline"
+    return feature.partition(".")[0] in LIVE or feature.removeprefix("cgroup.") in CGROUP_FILES
 
 
 def _wishes(asked: Soma) -> Iterator[Wish]:

@@ -10,7 +10,9 @@ import signal
 from collections.abc import Sequence
 
 from arje import native
+from arje.card.soma import Soma
 from arje.incarnate import mark
+from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.held import Held
 from arje.incarnation import Exit, Incarnation
 from arje.kernel import process
@@ -21,13 +23,32 @@ class Outcome:
     """What ``incarnate`` returns. ``pidfd`` is the leader's: the child to be waited for."""
 
     def __init__(
-        self, incarnation: Incarnation, child: native.Child, group: Cgroup | None, held: Sequence[Held] = ()
+        self,
+        incarnation: Incarnation,
+        child: native.Child,
+        group: Cgroup | None,
+        held: Sequence[Held] = (),
+        plan: Blueprint | None = None,
     ) -> None:
         self.incarnation = incarnation
         self.pidfd = child.pidfd
         self._verdict_fd = child.verdict_fd
         self._group = group
         self._held = held
+        self.plan = plan
+        self.soma = plan.soma if plan else Soma()
+        """What is in force: the card's, as planned, and the limits that were changed since."""
+        self.drifted: set[str] = set()
+        """The features that were granted, and of which a later look has seen that they are so no more."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the leader has ended, or this is closed."""
+        if self.pidfd < 0:
+            return True
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def exit_of(self, leader: Exit) -> Exit:
         """Return how the payload ended: the reaper's verdict when there is one, else the leader's own end."""

@@ -330,7 +330,7 @@ class Pending:
             started=self._confirmed,
             namespaces=self._spaces,
         )
-        return Outcome(incarnation, self._child, self._group, self._held)
+        return Outcome(incarnation, self._child, self._group, self._held, self._plan)
 
     def _kill(self) -> None:
         try:

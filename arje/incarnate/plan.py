@@ -90,7 +90,7 @@ def make(
         who = None
     maps = ids.maps(soma, who, mine) if "user" in have else ((), ())
     who_inside = ids.credentials(soma, who, have, maps, mine)
-    for problem in (ids.unmapped(soma, who, maps), privileges.unworkable(soma, who_inside)):
+    for problem in (ids.unmapped(soma, who, maps), privileges.unworkable(soma, who_inside, mine.uid)):
         if problem is not None:
             refuse(card, problem)
     setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
@@ -139,11 +139,12 @@ def _user_first(soma: Soma, capabilities: CapabilitySet) -> Soma:
         return soma
     if not any(capabilities[wish.feature].needs_user for wish in wishes_of(soma)):
         return soma
+    mine = capabilities.powers
     return replace(
         soma,
         namespaces=replace(soma.namespaces, user=True),
-        uid_map=(IdMap(inside=os.geteuid(), outside=os.geteuid()),),
-        gid_map=(IdMap(inside=os.getegid(), outside=os.getegid()),),
+        uid_map=(IdMap(inside=mine.uid, outside=mine.uid),),
+        gid_map=(IdMap(inside=mine.gid, outside=mine.gid),),
     )
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from arje import native
 from arje.card.card import Card
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import configure, idmap, plan
+from arje.incarnate import configure, forecast, idmap, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.family import loss_of
-from arje.incarnate.held import foresee_bridge
+from arje.incarnate.forecast import Forecast
 from arje.incarnate.neighbours import Doors, Neighbours, nobody, opened
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
@@ -30,11 +30,13 @@ from arje.incarnate.policy import refusals
 from arje.incarnation import Degradation, Step
 from arje.kernel import mounts
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
-from arje.kernel.cgroup import Cgroup
+from arje.kernel.cgroup import Cgroup, enable_controllers
 from arje.kernel.facts import Facts
 
 #: What says that a kind of namespace is refused (clone(2)); everything else is about processes, not about isolation.
 _REFUSES_KIND = {errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+#: What a probe says when the manager itself has no room: nothing is learnt from it.
+_WANT_OF_ROOM = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 #: What clone3 with CLONE_INTO_CGROUP says where entering by cgroup.procs may still work (isolation.md §3, 7).
 _RETRY_CGROUP = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EBUSY, errno.EACCES}
 
@@ -48,15 +50,6 @@ class StdioFds:
     stderr: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a start would do here: the ops in order, what it would lose, and why it would be refused (or empty)."""
-
-    operations: tuple[str, ...]
-    degradations: tuple[Degradation, ...]
-    refusal: str
-
-
 class Incarnator:
     """Makes processes of cards. Belongs to one thread (prctl(2): the parent death signal follows the thread)."""
 
@@ -64,6 +57,8 @@ class Incarnator:
         self, capabilities: CapabilitySet, cgroup_base: Path | None, *, variables: dict[str, str] | None = None
     ) -> None:
         self.capabilities = capabilities
+        self.looked = time.time()
+        """When the capabilities were looked at: CLOCK_REALTIME in seconds."""
         self._base = cgroup_base
         self._variables = variables or {}
         self._spawner = native.Spawner()
@@ -78,13 +73,36 @@ class Incarnator:
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
         try:
-            losses = foresee_bridge(card.soma, self.capabilities)
-            blueprint = plan.make(card, self.capabilities, variables=self._variables, losses=losses)
+            return self.forecast(card)
         except SetupFailed as error:
-            return Forecast((), (), str(error))
-        refused = refusals(card.soma, blueprint.losses)
-        refusal = str(IncarnationRefused(card.label, refused)) if refused else ""
-        return Forecast(tuple(blueprint.describe()), blueprint.losses, refusal)
+            return forecast.told(error)
+
+    def forecast(self, card: Card, elsewhere: CapabilitySet | None = None) -> Forecast:
+        """Return the same, or what a start would do on the host with other capabilities. Raises SetupFailed."""
+        return forecast.forecast(card, elsewhere or self.capabilities, self._variables, here=elsewhere is None)
+
+    def recheck(self) -> tuple[str, ...]:
+        """Look at the machine again; return the features about which it says something else than before.
+
+        Belongs to the thread that starts services, as everything here: nobody is cloned while a probe has changed
+        something of this process for a moment. Takes about 15 ms. A look that failed for want of memory or descriptors
+        changes nothing. Raises OSError.
+        """
+        if self._base is not None:
+            for directory in (self._base.parent, self._base):
+                enable_controllers(directory)
+        before, now = self.capabilities, CapabilitySet.detect(self._base)
+        if before.features.keys() - now.features.keys() or any(
+            found.errno in _WANT_OF_ROOM for found in now.features.values()
+        ):
+            return ()
+        self.looked = time.time()
+        if now == before:
+            return ()
+        self.capabilities = now
+        self._prepared.clear()
+        names = {**before.features, **now.features}
+        return tuple(name for name in names if before.features.get(name) != now.features.get(name))
 
     def requests(self, card: Card) -> int:
         """Return how many things a card asks for. Raises SetupFailed when it cannot be planned at all."""

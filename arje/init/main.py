@@ -1,4 +1,5 @@
-"""The command ``arje``: the manager itself, ``arje check`` for cards, ``arje run`` for one command in a sandbox."""
+"""The command ``arje``: the manager itself, ``arje check`` for cards, ``arje run`` for one command in a sandbox,
+``arje doctor`` for what this host can isolate."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from arje.errors import ArjeError
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the manager's own options."""
     made = argparse.ArgumentParser(
-        prog="arje", description="Init and service supervisor; see arje check, arje run, arjectl."
+        prog="arje", description="Init and service supervisor; see arje check, arje run, arje doctor, arjectl."
     )
     made.add_argument("--version", action="version", version=f"arje {arje.__version__}")
     made.add_argument("--user", action="store_true", help="be a user's own manager (the default for ordinary users)")
@@ -43,6 +44,10 @@ def main(argv: list[str] | None = None) -> int:
             from arje.init.run import main_run
 
             return main_run(words[1:])
+        if words[:1] == ["doctor"]:
+            from arje.init.doctor import main_doctor
+
+            return main_doctor(words[1:])
         return _manage(parser().parse_args(words))
     except (ArjeError, OSError) as error:
         print(f"arje: {error}", file=sys.stderr)

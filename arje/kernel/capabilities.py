@@ -117,15 +117,15 @@ def _namespace(feature: str, flag: int, probe: Callable[[int], int]) -> Availabi
 
 def _mounts(found: dict[str, Availability]) -> list[Availability]:
     """Try the mounts in a child that has whatever namespaces can be had; without a mount namespace there is none."""
-    user = not _has_sys_admin()
+    user, mount = not _has_sys_admin(), found["mount"]
     kinds = tuple(kind for kind in ("pid", "net", "ipc") if found[kind].available)
-    if not found["mount"].available:
-        return []
+    if not mount.available:
+        return [replace(mount, feature=name, detail=f"needs mount: {mount.detail}") for name in mounts.FEATURES]
     try:
         refused = mounts.refusals(kinds, user=user)
     except OSError:  # the namespaces' own entries say why
         return []
-    entries = []
+    entries = [replace(mount, feature=feature) for feature in mounts.FEATURES if feature not in refused]
     for feature, (error, syscall) in refused.items():
         cause, detail, remedy = cause_of_errno(error, feature)
         if feature == "idmapped" and error == errno.EINVAL:

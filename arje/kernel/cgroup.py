@@ -43,6 +43,14 @@ def own() -> Path | None:
     return None
 
 
+def place_of(path: Path) -> str:
+    """Return how /proc/PID/cgroup names a directory, as this process sees it; ``/`` for one below no cgroup2 mount."""
+    for point, root in mounts():
+        if path.is_relative_to(point):
+            return f"{root.rstrip('/')}/{path.relative_to(point)}".removesuffix("/.") or "/"
+    return "/"
+
+
 def find_base(name: str) -> Path | None:
     """Make and return the directory for this manager's services; None when there is no writable cgroup2.
 

@@ -37,6 +37,9 @@ _FEATURES: Final = {
     "idmap": ("idmapped",),
 }
 
+#: All that is tried here.
+FEATURES: Final = tuple(dict.fromkeys(feature for features in _FEATURES.values() for feature in features))
+
 
 @cache
 def in_user_namespace() -> bool:

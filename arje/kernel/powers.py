@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from arje.kernel import identity, process
+from arje.kernel import identity, process, raises
 
 #: (first, count) of ids in a row.
 Ranges = tuple[tuple[int, int], ...]
@@ -18,6 +19,7 @@ SETUID: Final = 7
 SETPCAP: Final = 8
 SYS_ADMIN: Final = 21
 SYS_RESOURCE: Final = 24
+_CPU_SETSIZE: Final = 1024  # glibc's cpu_set_t
 #: Whose subordinate ids a manager that is root uses: the first of these names that has any.
 _OF_ROOT: Final = ("arje", "root")
 
@@ -41,6 +43,16 @@ class Powers:
     """Whose subordinate ids they are."""
     groups_denied: bool
     """setgroups(2) is denied in its user namespace, and so in those below (user_namespaces(7))."""
+    uid: int = field(default_factory=os.geteuid)
+    gid: int = field(default_factory=os.getegid)
+    groups: tuple[int, ...] = field(default_factory=lambda: tuple(os.getgroups()))
+    limits: Ranges = field(default_factory=lambda: process.limits("self"))
+    """Its own soft and hard limits, indexed by RLIMIT_*: its children's when their cards say nothing."""
+    nr_open: int = field(default_factory=raises.nr_open)
+    nice: int = field(default_factory=lambda: os.getpriority(os.PRIO_PROCESS, 0))
+    oom_score_adj: int = field(default_factory=raises.own_oom_score_adj)
+    cpus: tuple[int, ...] = field(default_factory=lambda: _cpus())
+    """Those that the machine and an outer cpuset leave to its children (sched_setaffinity(2))."""
 
     @classmethod
     def detect(cls, subuid: str = "/etc/subuid", subgid: str = "/etc/subgid") -> Powers:
@@ -78,6 +90,19 @@ class Powers:
 def both_bits(permitted: int) -> bool:
     """Whether CAP_SETUID and CAP_SETGID are there."""
     return permitted >> SETUID & permitted >> SETGID & 1 == 1
+
+
+def _cpus() -> tuple[int, ...]:
+    """Ask for all: what the kernel makes of it is all that there are. This thread's own are put back."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, range(_CPU_SETSIZE))
+        return tuple(sorted(os.sched_getaffinity(0)))
+    except OSError:  # a filter over us
+        return tuple(sorted(before))
+    finally:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, before)
 
 
 def _setgroups() -> str:

@@ -88,11 +88,6 @@ def own_oom_score_adj() -> int:
     return int(Path("/proc/self/oom_score_adj").read_text())
 
 
-def own_limit(number: int) -> tuple[int, int]:
-    """Return the manager's own soft and hard limit RLIMIT_*; infinity is 2**64-1."""
-    return process.limits("self")[number]
-
-
 def nr_open() -> int:
     """Return fs.nr_open, which no limit of open files may pass (proc(5)); no limit where it cannot be read."""
     try:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from arje.card.card import Card
 from arje.errors import NoSuchService
-from arje.incarnation import Grant
+from arje.incarnation import Degradation, Grant
 from arje.service.record import HISTORY, Service, StateCause
 from arje.service.state import WITH_PROCESS, Event, State, next_state
 
@@ -74,12 +74,16 @@ class StateTable:
         old = self.get(card.label)
         return self._put(old, replace(old, card=card))
 
-    def regrant(self, label: str, grants: tuple[Grant, ...]) -> Service:
-        """Let a running service's record say what a change of its limits was granted. Raise NoSuchService."""
+    def regrant(self, label: str, grants: tuple[Grant, ...], losses: tuple[Degradation, ...] = ()) -> Service:
+        """Let a service's record say what is granted of some features now, and the losses of those that are not.
+
+        Raise NoSuchService.
+        """
         old = self.get(label)
         new = {grant.feature: grant for grant in old.grants} | {grant.feature: grant for grant in grants}
-        left = tuple(loss for loss in old.degradations if loss.feature not in {grant.feature for grant in grants})
-        return self._put(old, replace(old, grants=tuple(new.values()), degradations=left))
+        told = {grant.feature for grant in grants} | {loss.feature for loss in losses}
+        left = tuple(loss for loss in old.degradations if loss.feature not in told)
+        return self._put(old, replace(old, grants=tuple(new.values()), degradations=(*left, *losses)))
 
     def remove(self, label: str) -> Service:
         """Forget a service and return its last record. Raise NoSuchService; ValueError while it may have a process."""

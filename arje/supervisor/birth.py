@@ -23,6 +23,7 @@ from arje.incarnate.outcome import Outcome
 from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import StdioFds
 from arje.incarnation import Step
+from arje.supervisor import heal
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.stdio import opened
 
@@ -81,8 +82,7 @@ class Birth:
         return self._held
 
     def _helper_ended(self) -> None:
-        if self._label in self._supervisor.outcomes:
-            LOG.warning("a helper has ended before its service, which has lost its network", service=self._label)
+        heal.helper_ended(self._supervisor, self._label)
 
     def _let_go(self) -> None:
         self._held = None

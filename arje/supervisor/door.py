@@ -22,14 +22,14 @@ from arje.card.loader import load_text
 from arje.card.payload import Virtual
 from arje.card.schema import card_schema
 from arje.errors import CardProblem, NoSuchService, SetupFailed
-from arje.incarnate.blueprint import Wish
-from arje.incarnate.plan import make as blueprint
-from arje.incarnate.spawn import Forecast
+from arje.incarnate.forecast import Forecast
 from arje.incarnation import as_json
+from arje.kernel.capabilities import CapabilitySet
+from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import live, snapshot
+from arje.supervisor import heal, live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.supervisor import Supervisor
 
@@ -70,6 +70,10 @@ class Door:
         """Return the services of these labels and patterns; all for none. Raises NoSuchService."""
         show = snapshot.full if full else snapshot.brief
         return [show(self._supervisor, service) for service in self._named(labels)]
+
+    async def look(self, labels: list[str]) -> None:
+        """Let the records of these services say what is so now (heal.py). Raises NoSuchService."""
+        await heal.look(self._supervisor, [service.label for service in self._named(labels)])
 
     def _named(self, labels: list[str]) -> list[Service]:
         table = self._supervisor.table
@@ -133,52 +137,61 @@ class Door:
         finally:
             self._supervisor.logs.leave(follower)
 
-    def doctor(self) -> list[dict[str, Any]]:
-        """Return what this machine can isolate, and how to mend what it cannot."""
-        return [as_json(found) for found in self._supervisor.incarnator.capabilities.features.values()]
+    def doctor(self) -> dict[str, Any]:
+        """Return what this machine can isolate, and how to mend what it cannot: a host report."""
+        incarnator = self._supervisor.incarnator
+        return as_report(incarnator.capabilities, incarnator.looked)
 
-    def forecast(self, label: str) -> dict[str, Any]:
-        """Return what a start of a service's card, as it is on disk now, would do here. Raises NoSuchService."""
+    def forecast(self, label: str, on: Any = None) -> dict[str, Any]:
+        """Return what a start of a service's card, as it is on disk now, would do here, or ``on`` another host.
+
+        Raises NoSuchService; BadReport for a report of that host that is none.
+        """
+        elsewhere = from_report(on) if on is not None else None
         plan, table = make_plan(self._directories, self._supervisor.table), self._supervisor.table
         card = next((card for card in plan.cards if card.label == label), None) or table.get(label).card
         file = (table.get(label).card if label in table else card).source.file
         problems = [problem for problem in plan.problems if problem.file in (file, card.source.file)]
-        forecasts, more = self._predictions([] if problems else [card])
+        forecasts, more = self._predictions([] if problems else [card], elsewhere)
         return {
             "forecasts": forecasts,
             "changes": [as_json(change) for change in plan.changes if change.label == label],
             "problems": [as_json(problem) for problem in (*problems, *more)],
         }
 
-    async def check(self, name: str, text: str) -> dict[str, Any]:
-        """Return what a start of the cards in a file's text would do here; ``name`` is the file's."""
+    async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]:
+        """Return what a start of the cards in a file's text would do here, or ``on`` another host; ``name`` is the file's.
+
+        Raises BadReport.
+        """
+        elsewhere = from_report(on) if on is not None else None
         loaded = await trio.to_thread.run_sync(load_text, Path(name), text)
         cards = {service.label: service.card for service in self._supervisor.table}
         cards |= {card.label: card for card in loaded.cards}
         edges = [problem for problem in Graph(cards.values()).check() if problem.file == str(Path(name))]
-        forecasts, more = self._predictions(loaded.cards)
+        forecasts, more = self._predictions(loaded.cards, elsewhere)
         problems = (*loaded.problems, *edges, *more)
         return {"forecasts": forecasts, "problems": [as_json(problem) for problem in problems]}
 
-    def _predictions(self, cards: Iterable[Card]) -> tuple[list[dict[str, Any]], list[CardProblem]]:
+    def _predictions(
+        self, cards: Iterable[Card], elsewhere: CapabilitySet | None
+    ) -> tuple[list[dict[str, Any]], list[CardProblem]]:
         """What each card would get; what cannot be planned anywhere is a problem of its card."""
         found, problems = [], []
         for card in cards:
             try:
-                found.append(self._prediction(card))
+                found.append(self._prediction(card, elsewhere))
             except SetupFailed as error:
                 line = error.line or card.source.line_of(error.field)
                 problems.append(CardProblem(card.source.file, line, error.field, error.detail, error.hint))
         return found, problems
 
-    def _prediction(self, card: Card) -> dict[str, Any]:
-        incarnator = self._supervisor.incarnator
-        forecast, wishes = Forecast((), (), ""), tuple[Wish, ...]()
+    def _prediction(self, card: Card, elsewhere: CapabilitySet | None) -> dict[str, Any]:
+        forecast = Forecast((), (), "")
         if not isinstance(card.payload, Virtual):
-            wishes = blueprint(card, incarnator.capabilities).wishes
-            forecast = incarnator.dry_run(card)
+            forecast = self._supervisor.incarnator.forecast(card, elsewhere)
         lost = {loss.feature for loss in forecast.degradations}
-        asks = [as_json(wish) | {"foreseen": wish.feature not in lost} for wish in wishes]
+        asks = [as_json(wish) | {"foreseen": wish.feature not in lost} for wish in forecast.wishes]
         return {
             "label": card.label,
             "operations": list(forecast.operations),
@@ -270,6 +283,10 @@ class Door:
         """Change limits of a running service (live.py)."""
         return live.set_limits(self._supervisor, label, changes, who)
 
+    async def heal(self, labels: list[str], who: str) -> dict[str, Any]:
+        """Mend what can be mended in place, and mark the rest (heal.py). Raises NoSuchService."""
+        return await heal.heal(self._supervisor, [service.label for service in self._named(labels)], who)
+
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]:
         """Freeze or thaw services (live.py). Raises NoSuchService."""
         return [
@@ -290,6 +307,7 @@ class Door:
         ``stopping`` that the manager takes no cards any more.
         """
         async with self._changing:
+            heal.recheck(self._supervisor)
             plan = make_plan(self._directories, self._supervisor.table)
             stale = bool(token) and token != plan.token
             if plan.problems or stale or self._supervisor.stopping:

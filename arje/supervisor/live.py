@@ -10,7 +10,7 @@ import trio
 from arje import log
 from arje.card import live
 from arje.errors import NotRunning
-from arje.incarnate.change import change
+from arje.incarnate.change import change, merged
 from arje.incarnation import as_json
 from arje.service.record import Service
 from arje.service.state import State
@@ -35,7 +35,10 @@ def set_limits(supervisor: Supervisor, label: str, changes: dict[str, str], who:
         raise NotRunning(label, service.state.value)
     asked = live.read(changes, "arjectl set")
     found = change(outcome, asked, supervisor.incarnator.capabilities)
-    supervisor.table.regrant(label, tuple(grant for grant in found.grants if grant.ok))
+    done = tuple(grant for grant in found.grants if grant.ok)
+    outcome.soma = merged(outcome.soma, asked, [grant.feature for grant in done])
+    outcome.drifted.difference_update(grant.feature for grant in done)
+    supervisor.table.regrant(label, done)
     told = {grant.feature: grant.granted if grant.ok else "refused" for grant in found.grants}
     LOG.info("limits changed", service=label, who=who, limits=told)
     return {

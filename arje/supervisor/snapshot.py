@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.card import Card
 from arje.card.payload import Native
@@ -27,7 +27,9 @@ from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from arje.supervisor.supervisor import Supervisor
 
 _MOST: Final = 4 * 2**20  # bytes of a card file, as the loader has it
 

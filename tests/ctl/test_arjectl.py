@@ -219,11 +219,16 @@ def test_the_detail_says_why_it_runs_as_whom_and_beside_what(manage: Manage) -> 
 def test_the_doctor_groups_features_and_names_remedies(manage: Manage) -> None:
     manager = manage({})
     shown = manager.ctl("doctor").stdout
-    features = manager.json("doctor")
-    assert shown.splitlines()[0] == (
+    report = manager.json("doctor")
+    features = report["features"]
+    assert shown.splitlines()[0].startswith(f"{report['host']['name']}: Linux {report['host']['kernel']}")
+    assert shown.splitlines()[1] == (
         f"{sum(f['available'] for f in features)} of {len(features)} features can be had here."
     )
-    assert shown.index("Namespaces: ") < shown.index("Control groups: ") < shown.index("Identities: ")
+    titles = ("Namespaces", "Files", "Identities", "Network", "Control groups", "Limits", "Filters")
+    places = [shown.index(f"\n{title}: ") for title in titles]
+    assert places == sorted(places)
+    assert "Other: " not in shown
     for feature in features:
         assert feature["available"] or feature["remedy"] in shown
 

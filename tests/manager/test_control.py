@@ -116,6 +116,9 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Stop", {"labels": ["group", "down"], "force": None}),
         ("Restart", {"labels": ["running"]}),
         ("Set", {"label": "running", "changes": {"nofile": "64", "core": "0", "memory_max": "1G"}}),
+        ("List", {"labels": ["running"], "look": True}),
+        ("Heal", {"labels": None}),
+        ("Forecast", {"label": "running", "on": manager.call("Doctor")}),
         ("Freeze", {"labels": ["running", "down"]}),
         ("Thaw", {"labels": ["running"]}),
     ]

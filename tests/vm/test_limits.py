@@ -21,6 +21,7 @@ CHECKS = (
     "a_delegated_cgroup_can_be_divided_by_its_user_but_not_widened",
     "a_delegated_cgroup_is_the_root_of_a_cgroup_namespace",
     "every_limit_is_changed_while_it_runs_and_read_back",
+    "what_is_changed_from_outside_is_seen_and_changed_back",
     "root_may_raise_all_sixteen_limits",
     "more_files_than_the_kernel_has_is_foreseen",
     "a_deadline_is_kept_and_forks_fall_back",

@@ -15,7 +15,8 @@ from arje.card.devices import IoMax
 from arje.card.limits import RLIMITS
 from arje.card.payload import Native
 from arje.card.soma import CgroupLimits, IoPriority, Namespaces, RunAs, Scheduler, Soma
-from arje.incarnate.change import change
+from arje.incarnate.change import change, merged
+from arje.incarnate.drift import look
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import StdioFds
 from arje.incarnation import Exit
@@ -210,6 +211,32 @@ def every_limit_is_changed_while_it_runs_and_read_back() -> None:
             expect((os.sched_getscheduler(pid), os.sched_getparam(pid).sched_priority), (os.SCHED_FIFO, 3))
             expect(Path(f"/proc/{pid}/oom_score_adj").read_text(), "-100\n")
     expect(Path("/proc/self/oom_score_adj").read_text(), "0\n", "the manager's own")
+
+
+@check
+def what_is_changed_from_outside_is_seen_and_changed_back() -> None:
+    features = ("cgroup.memory_max", "cgroup.pids_max", "rlimit.nofile")
+    limits = CgroupLimits(memory_max=256 * MIB, pids_max=50)
+    with held("cat", cgroup=limits, rlimits=(("nofile", 64, 128),)) as cat:
+        pid, group = cat.outcome.incarnation.pid, cat.outcome.cgroup
+        assert group is not None
+        expect([answer.ok for answer in look(cat.outcome, features).values()], [True] * 3)
+        group.write("memory.max", "max")
+        group.write("pids.max", "51")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 4096))
+        seen = look(cat.outcome, features)
+        expect(
+            {name: tuple(answer) for name, answer in seen.items()},
+            {
+                "cgroup.memory_max": ("max", False),
+                "cgroup.pids_max": ("51", False),
+                "rlimit.nofile": ("64 4096", False),
+            },
+        )
+        done = change(cat.outcome, merged(Soma(), cat.outcome.soma, features), incarnator().capabilities)
+        expect([str(loss) for loss in done.degradations], [])
+        expect([answer.ok for answer in look(cat.outcome, features).values()], [True] * 3)
+        expect((cat.file("memory.max"), cat.file("pids.max")), (str(256 * MIB), "50"))
 
 
 @check

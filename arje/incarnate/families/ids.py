@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -56,7 +55,7 @@ def maps(soma: Soma, who: identity.Identity | None, mine: Powers) -> Maps:
 
     The supplementary groups of a service that run_as names keep their numbers, where they can be had.
     """
-    uid, gid = (who.uid, who.gid) if who and not soma.uid_map else (os.geteuid(), os.getegid())
+    uid, gid = (who.uid, who.gid) if who and not soma.uid_map else (mine.uid, mine.gid)
     gids = [IdMap(inside=0, outside=gid)]
     if who is not None and not soma.uid_map and mine.maps_any and mine.sets_groups:
         extra = [group for group in who.groups if group != gid]
@@ -79,12 +78,12 @@ def credentials(
             who.uid if who else 0, who.gid if who else 0, groups, "soma.run_as" if who else "soma.join.user"
         )
     if "user" not in have:
-        ours = (os.geteuid(), os.getegid())
+        ours = (mine.uid, mine.gid)
         change = who is not None and ((who.uid, who.gid) != ours or mine.sets_groups)
         return (
             Credentials(who.uid, who.gid, who.groups if mine.sets_groups else None, field) if who and change else None
         )
-    changeable = mine.sets_groups or not (mine.maps_any or idmap.is_direct(lines[1], os.getegid()))
+    changeable = mine.sets_groups or not (mine.maps_any or idmap.is_direct(lines[1], mine.gid))
     if who is not None and soma.uid_map:
         return Credentials(who.uid, who.gid, who.groups if changeable else None, field)
     inside = {line.outside: line.inside for line in lines[1]}
@@ -117,9 +116,9 @@ def with_auto(soma: Soma, capabilities: CapabilitySet) -> Soma:
     mine = capabilities.powers
     if not (soma.auto_map and mine.sub_uids and mine.sub_gids):
         return soma
-    own = None if mine.maps_any else os.geteuid()
+    own = None if mine.maps_any else mine.uid
     uids = soma.uid_map or _lines(own, mine.sub_uids)
-    own = None if mine.maps_any else os.getegid()
+    own = None if mine.maps_any else mine.gid
     return replace(soma, uid_map=uids, gid_map=soma.gid_map or _lines(own, mine.sub_gids))
 
 
@@ -144,14 +143,14 @@ def foresee(soma: Soma, who: identity.Identity | None, capabilities: CapabilityS
         no = _unmappable(soma, capabilities)
         if no is not None:
             yield _loss(wish, *no)
-    if who is not None and not (capabilities.privileged or who.uid == os.geteuid() or soma.join.user):
+    if who is not None and not (capabilities.privileged or who.uid == mine.uid or soma.join.user):
         inside = tuple((line.inside, line.count) for line in soma.uid_map)
         if not powers.holds(inside, who.uid, 1):
-            detail = f"user {os.geteuid()} may not become user {who.uid}"
+            detail = f"user {mine.uid} may not become user {who.uid}"
             yield _loss(wished["run_as"], Cause.NO_CAPABILITY, detail, "run the manager as root", 1, "setresuid")
     if wish := wished.get("groups"):
-        mapped = soma.namespaces.user and not idmap.is_direct(soma.gid_map, os.getegid()) and soma.gid_map != ()
-        same = wish.requested == "none" and not os.getgroups()
+        mapped = soma.namespaces.user and not idmap.is_direct(soma.gid_map, mine.gid) and soma.gid_map != ()
+        same = wish.requested == "none" and not mine.groups
         if not (mine.sets_groups or (mapped and not mine.maps_any) or same):
             detail = "setgroups is denied in this user namespace" if mine.groups_denied else "CAP_SETGID is missing"
             yield _loss(wish, Cause.NO_CAPABILITY, detail, "be root, or map a range of groups", 1, "setgroups")
@@ -166,7 +165,7 @@ def without_maps(soma: Soma, lost: tuple[Degradation, ...], mine: Powers) -> tup
     if "id-map" not in gone or "user" in gone or not soma.namespaces.user:
         return soma, lost
     safe = mine.maps_any and powers.holds(mine.uids, _NOBODY, 1) and powers.holds(mine.gids, _NOBODY, 1)
-    uid, gid = (_NOBODY, _NOBODY) if safe else (os.geteuid(), os.getegid())
+    uid, gid = (_NOBODY, _NOBODY) if safe else (mine.uid, mine.gid)
     gone["id-map"] = replace(gone["id-map"], obtained=f"0→{uid}+1")
     for wish in wishes(soma):
         if wish.feature in ("run_as", "groups") and wish.feature not in gone:
@@ -183,9 +182,7 @@ def is_another(who: Credentials | None, lines: Maps, have: frozenset[str], mine:
     """
     if mine.maps_any or who is None:
         return False
-    helped = "user" in have and not (
-        idmap.is_direct(lines[0], os.geteuid()) and idmap.is_direct(lines[1], os.getegid())
-    )
+    helped = "user" in have and not (idmap.is_direct(lines[0], mine.uid) and idmap.is_direct(lines[1], mine.gid))
     return helped or "join.user" in have
 
 
@@ -198,8 +195,8 @@ def _unmappable(soma: Soma, capabilities: CapabilitySet) -> No | None:
         no = capabilities["subgid" if capabilities["subuid"].available else "subuid"]
         return Cause.NOT_DELEGATED, no.detail, no.remedy
     for what, lines, own, exist, ranges in (
-        ("uid", soma.uid_map, os.geteuid(), mine.uids, mine.sub_uids),
-        ("gid", soma.gid_map, os.getegid(), mine.gids, mine.sub_gids),
+        ("uid", soma.uid_map, mine.uid, mine.uids, mine.sub_uids),
+        ("gid", soma.gid_map, mine.gid, mine.gids, mine.sub_gids),
     ):
         if mine.maps_any:
             if outside := [line for line in lines if not powers.holds(exist, line.outside, line.count)]:

@@ -115,10 +115,13 @@ class Sets(NamedTuple):
         return self.plain and bool(self.permitted)
 
 
-def sets_of(soma: Soma, credentials: Credentials | None) -> Sets:
-    """Return the sets that give a card's payload, under its user, what the card asks for after execve."""
+def sets_of(soma: Soma, credentials: Credentials | None, own: int | None = None) -> Sets:
+    """Return the sets that give a card's payload, under its user, what the card asks for after execve.
+
+    ``own`` is the manager's uid, ours when it is not said.
+    """
     asked = soma.capabilities
-    uid = credentials.uid if credentials else os.geteuid()
+    uid = credentials.uid if credentials else os.geteuid() if own is None else own
     plain = uid != 0 or "noroot" in soma.securebits
     bounding = mask(asked.bounding) if asked and asked.bounding is not None else None
     if asked and isinstance(asked.keep, tuple) and not plain:
@@ -134,10 +137,10 @@ def sets_of(soma: Soma, credentials: Credentials | None) -> Sets:
     return Sets(plain, bounding, permitted & within, inheritable & within, ambient & within)
 
 
-def unworkable(soma: Soma, credentials: Credentials | None) -> Nonsense | None:
+def unworkable(soma: Soma, credentials: Credentials | None, own: int) -> Nonsense | None:
     """Return what cannot be for this user: execve gives root its whole bounding set. None when all can."""
     asked = soma.capabilities
-    if asked is None or not isinstance(asked.keep, tuple) or sets_of(soma, credentials).plain:
+    if asked is None or not isinstance(asked.keep, tuple) or sets_of(soma, credentials, own).plain:
         return None
     if asked.bounding is None or not (more := mask(asked.bounding) & ~mask(asked.keep)):
         return None
@@ -193,7 +196,7 @@ def _loss(wish: Wish, obtained: str, cause: Cause, detail: str, remedy: str) -> 
 
 def place_before(setup: ChildSetup, scene: Scene) -> None:
     """Place what has to be done while the child may still do everything, before its ids change."""
-    soma, have, sets = scene.soma, scene.have, sets_of(scene.soma, scene.credentials)
+    soma, have, sets = scene.soma, scene.have, sets_of(scene.soma, scene.credentials, scene.capabilities.powers.uid)
     if "disable_nested_userns" in have:
         field = "soma.disable_nested_userns"
         setup.add(Op("no-nested-user"), "disable_nested_userns", field, "no user namespace below this one")
@@ -230,7 +233,7 @@ def _kept_feature(soma: Soma) -> tuple[str, str]:
 
 def place_after(setup: ChildSetup, scene: Scene) -> None:
     """Place what is done with the new ids: the last that needs rights, then the rights themselves."""
-    soma, sets = scene.soma, sets_of(scene.soma, scene.credentials)
+    soma, sets = scene.soma, sets_of(scene.soma, scene.credentials, scene.capabilities.powers.uid)
     if "keyring" in scene.have:
         setup.add(Op("keyring"), "keyring", "soma.keyring", "a session keyring of its own")
     if sets.permitted is None or sets.ambient is None:
