@@ -264,7 +264,7 @@ def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]
 
 
 def _payload(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
-    payload = _converted(raw, {"env": _env}, "payload", wrong)
+    payload = _converted(raw, {"env": _env, "env_file": privilege_words.words}, "payload", wrong)
     if "env" in payload:
         payload["envp"] = payload.pop("env")
     return payload

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 10
+#define ARJE_ABI 11
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -38,6 +38,7 @@ enum arje_step {
     ARJE_READ_ONLY,
     ARJE_PIVOT_ROOT, /* q: directory for the old root or "" */
     ARJE_SESSION,
+    ARJE_CONTROLLING_TTY, /* p: path */
     ARJE_UMASK, /* a: mask */
     ARJE_AFFINITY,
     ARJE_RLIMIT,
