@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--clear-env", action="store_true", help="begin with an empty environment")
     group.add_argument(
-        "--env-file", action="append", default=[], metavar="FILE", help="lines NAME=VALUE; -FILE may be missing"
+        "--env-file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="lines NAME=VALUE; --env-file=-FILE may be missing",
     )
 
 
