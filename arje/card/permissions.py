@@ -224,7 +224,7 @@ def _ipc(soma: Table, word: str | int, payload: Any) -> None:
 def _processes(soma: Table, word: str | int, payload: Any) -> None:
     if word == "none":
         _spaces(soma, "pid", "mount")
-    elif isinstance(word, int):
+    elif isinstance(word, int) and isinstance(soma.get("cgroup", {}), dict):
         soma["cgroup"] = {"pids_max": word} | _table(soma, "cgroup")
 
 
