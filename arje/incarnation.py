@@ -83,6 +83,7 @@ KINDS: Final = {
     "disable_nested_userns": "NestedUserNamespaces",
     "join": "JoinSkipped",
     "network": "NetworkSkipped",
+    "controlling_tty": "TerminalSkipped",
 }
 
 
@@ -172,6 +173,7 @@ class Step(StrEnum):
     READ_ONLY = "read-only"
     PIVOT_ROOT = "pivot-root"
     SESSION = "session"
+    CONTROLLING_TTY = "controlling-tty"
     UMASK = "umask"
     AFFINITY = "affinity"
     RLIMIT = "rlimit"

@@ -23,6 +23,7 @@ FLOORS = {
     "control": 5,
     "ctl": 5,
     "init": 6,
+    "sandbox": 6,
 }
 MODULES = sorted(path for path in ROOT.glob("**/*.py") if path.name != "__main__.py")
 

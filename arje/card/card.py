@@ -34,18 +34,22 @@ _LINEAGE: Final = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"ty
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permissions:
-    """The ancestor's coarse wishes. Kept and shown; the soma is what is enforced."""
+    """Isolation in a few words. The loader compiles them into the soma, which is what is enforced, and wins.
+
+    ``true`` is the widest word, ``false`` the narrowest, a list means its widest; other shapes, as the ancestor may have
+    them, are kept and shown, and enforce nothing.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
     networking: Kept = None
-    """What of the network it wishes; any shape."""
+    """``none`` (not even lo), ``loopback``, ``outbound`` (it connects, nobody connects to it) or ``full``, the host's."""
     filesystem: Kept = None
-    """What of the files it wishes; any shape."""
+    """``none`` (a root of its own with the system's programs, read-only), ``read-only``, or ``read-write``: the host's."""
     ipc: Kept = None
-    """What of IPC it wishes; any shape."""
+    """``none``: its own System V IPC and message queues; ``full``: the host's."""
     processes: Kept = None
-    """What of other processes it wishes; any shape."""
+    """``none``: it sees its own alone; ``full``: the host's. A number: how many it may have (``cgroup.pids_max``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,7 @@ class Card:
     extensions: Kept = None
     """Anything that other programs keep in a card."""
     permissions: Permissions | None = None
-    """The ancestor's coarse wishes; kept and shown, not enforced."""
+    """Isolation in a few words, which the soma says exactly."""
     source: Source = field(default_factory=Source, compare=False)
     """Where the card came from; the loader's, never a file's."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from arje.card import devices, file_words, filters, priority, privilege_words
+from arje.card import devices, file_words, filters, permissions, priority, privilege_words
 from arje.card.nearest import nearest
 from arje.card.network_check import problems
 from arje.card.payload import variable
@@ -226,7 +226,7 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
             virtual = ', or payload = "virtual"' if name == "payload" else ""
             wrong.append(Unreadable(name, f"{shown(raw[name])} is not a table", f"write [{name}]{virtual}"))
             del raw[name]
-    return raw, wrong
+    return permissions.compiled(raw, wrong), wrong
 
 
 def _converted(
@@ -264,7 +264,7 @@ def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]
 
 
 def _payload(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
-    payload = _converted(raw, {"env": _env}, "payload", wrong)
+    payload = _converted(raw, {"env": _env, "env_file": privilege_words.words}, "payload", wrong)
     if "env" in payload:
         payload["envp"] = payload.pop("env")
     return payload

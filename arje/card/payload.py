@@ -29,6 +29,12 @@ def _pair(value: Any) -> tuple[str, str]:
     return variable(value[0]), text(value[1])
 
 
+def _file(value: Any) -> str:
+    if not text(value).removeprefix("-").startswith("/"):
+        raise Unreadable("", f"{shown(value)} is no absolute path", 'begin it with "/", or "-/" when it may be missing')
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Native:
     """A program started by execve(2).
@@ -48,6 +54,10 @@ class Native:
     """What the program sees as its own name; empty means ``exec``."""
     envp: Annotated[tuple[tuple[str, str], ...], Rule(many(_pair), {"type": "array", "items": _PAIR})] = ()
     """The environment, name and value. A TOML card writes ``env = {NAME = "value"}``."""
+    env_file: Annotated[
+        tuple[str, ...], Rule(many(_file), {"type": "array", "items": {"type": "string", "pattern": "^-?/"}})
+    ] = ()
+    """Files with lines ``NAME=VALUE``, read at each start; ``-`` before one that may be missing. ``envp`` wins."""
     pass_env: Annotated[tuple[str, ...], Rule(many(variable), {"type": "array", "items": _NAME.written})] = ()
     """Names of variables that are taken from the manager's environment when they are set there."""
 

@@ -54,21 +54,24 @@ __all__ = [
 _FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 #: Card field → what it will be, for fields that isolation.md promises and that this version refuses by name.
-NOT_YET: Final = {
-    "controlling_tty": "a controlling terminal",
-}
+NOT_YET: Final[dict[str, str]] = {}
 
 
 def _death(value: Any) -> str:
     return "" if value == "" else signals.name_of(signals.number(value))
 
 
-_STDIN: Final = matching("null|inherit|file:/[^\\x00]*", "is nothing to read from", "write null, inherit or file:/PATH")
-_OUTPUT: Final = matching(
-    "null|log|inherit|(file|append):/[^\\x00]*",
-    "is nothing to write to",
-    "write null, log, inherit, file:/PATH or append:/PATH",
+_STDIN: Final = matching(
+    "null|inherit|(file|tty|socket):/[^\\x00]*",
+    "is nothing to read from",
+    "write null, inherit, file:/PATH, tty:/dev/TTY or socket:/PATH",
 )
+_OUTPUT: Final = matching(
+    "null|log|inherit|(file|append|tty|socket):/[^\\x00]*",
+    "is nothing to write to",
+    "write null, log, inherit, file:/PATH, append:/PATH, tty:/dev/TTY or socket:/PATH",
+)
+_TTY: Final = matching("/[^\\x00]*", "is no absolute path", 'write "/dev/tty1"', empty=True)
 _DEV: Final = matching("minimal|host", "is no /dev", 'write "minimal", or leave it out for the host\'s')
 _CPUS: Final = Rule(
     many(whole(0, 1023)), {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 1023}}
@@ -77,14 +80,18 @@ _CPUS: Final = Rule(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stdio:
-    """Where descriptors 0, 1 and 2 lead: ``null``, ``log`` (1 and 2), ``inherit``, ``file:PATH`` or ``append:PATH``."""
+    """Where descriptors 0, 1 and 2 lead: ``null``, ``log`` (1 and 2), ``inherit``, a file, a terminal or a socket.
+
+    Descriptors that name the same ``tty:`` or ``socket:`` share it: one connection, as from inetd.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
 
     stdin: Annotated[str, _STDIN] = "null"
-    """Where it reads: ``null``, ``inherit`` or ``file:/PATH``."""
+    """Where it reads: ``null``, ``inherit``, ``file:/PATH``, ``tty:/dev/TTY`` or ``socket:/PATH``, which it connects to."""
     stdout: Annotated[str, _OUTPUT] = "log"
-    """Where it writes: ``null``, ``log``, ``inherit``, ``file:/PATH`` (emptied first) or ``append:/PATH``."""
+    """Where it writes: ``null``, ``log``, ``inherit``, ``file:/PATH`` (emptied first), ``append:/PATH``, ``tty:/dev/TTY``
+    or ``socket:/PATH``, a stream socket that listens (unix(7))."""
     stderr: Annotated[str, _OUTPUT] = "log"
     """Where it complains; as ``stdout``."""
 
@@ -189,6 +196,8 @@ class Soma:
     """False means no core dumps: RLIMIT_CORE=0, because exec resets PR_SET_DUMPABLE."""
     new_session: Flag = True
     """Whether the payload leads a session of its own (setsid(2))."""
+    controlling_tty: Annotated[str, _TTY] = ""
+    """Terminal of that session (``"/dev/tty1"``), by its path outside; it must be nobody else's (ioctl_tty(2))."""
     chdir: Text = ""
     """Working directory inside the service's root; empty means ``/``."""
     umask: Annotated[int, whole_rule(0, 0o777)] = 0o022
@@ -221,6 +230,7 @@ FEATURES: Final = (
     "loopback",
     "parent_death_signal",
     "new_session",
+    "controlling_tty",
     "chdir",
     "umask",
 )

@@ -9,8 +9,9 @@ import os
 from dataclasses import replace
 from typing import Final
 
-from arje.card import signals
+from arje.card import env_file, signals
 from arje.card.card import Card
+from arje.card.disk import NoText
 from arje.card.payload import Native
 from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
@@ -186,6 +187,8 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     soma = scene.soma
     if soma.new_session:
         setup.with_session()
+    if "controlling_tty" in scene.have:
+        setup.with_controlling_tty(soma.controlling_tty)
     joins.place(setup, scene)
     namespaces.place(setup, scene)
     network.place(setup, scene)
@@ -224,6 +227,17 @@ def signal_number(name: str) -> int:
     return signals.number(name)
 
 
+def _from_file(card: Card, word: str) -> dict[str, str]:
+    """Read one env file. Raises SetupFailed that names the file and the line."""
+    try:
+        return env_file.read(word)
+    except NoText as error:
+        field, problem = "payload.env_file", error.problem
+        where = f"{problem.file}:{problem.line}" if problem.line else problem.file
+        detail, line = f"{where}: {problem.message}", card.source.line_of(field)
+        raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=problem.remedy, line=line) from error
+
+
 def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[str, str]) -> Program:
     """``told``: what the isolation itself tells the payload by its environment; the card's own words win."""
 
@@ -234,6 +248,8 @@ def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[
         return os.fsencode(substitute(text, variables))
 
     environment = {name: os.environ[name] for name in payload.pass_env if name in os.environ}
+    for word in payload.env_file:
+        environment |= _from_file(card, substitute(word, variables))
     environment |= told | dict(payload.envp) | {mark.NAME: mark.of(card.label)}
     path = encode("payload.exec", payload.exec)
     if not path:

@@ -6,6 +6,7 @@ directory before the new root by accident.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from arje.card.soma import Overlay
@@ -66,6 +67,11 @@ class ChildSetup:
     def with_session(self) -> ChildSetup:
         """Lead a session of its own (setsid(2))."""
         return self.add(Op("session"), "new_session", "soma.new_session", "a session of its own")
+
+    def with_controlling_tty(self, path: str) -> ChildSetup:
+        """Take a terminal for the session (ioctl_tty(2), TIOCSCTTY); right after it, while paths are the manager's."""
+        op = Op("controlling-tty", p=os.fsencode(path))
+        return self.add(op, "controlling_tty", "soma.controlling_tty", path)
 
     def with_cgroup_namespace(self) -> ChildSetup:
         """Enter a cgroup namespace after the cgroup was entered from outside."""

@@ -157,7 +157,9 @@ class Incarnator:
     def prepared(self, card: Card) -> tuple[Blueprint, native.Plan]:
         """Return the plan of a card and its form for C, made once. Raises SetupFailed for what cannot work anywhere."""
         known = self._prepared.get(id(card))
-        if known is not None and known[0] is card:
+        if (
+            known is not None and known[0] is card and not getattr(card.payload, "env_file", ())
+        ):  # those may have changed
             return known[1], known[2]
         blueprint = plan.make(card, self.capabilities, variables=self._variables)
         encoded = _encode(blueprint)

@@ -2,7 +2,8 @@
 
 Degradations go to stderr, one line each. Exit status: the command's own (128 + N for signal N); 153 when required
 isolation cannot be had, 126 when the set-up failed, 127 when the command was not found, 124 when ``--timeout`` ended it,
-2 for usage and a bad card.
+2 for usage, a bad card and what cannot work on any machine. The options are in run_options.py, run_limits.py and
+run_environment.py, what is told about it in run_report.py.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from arje.errors import ArjeError, IncarnationRefused, SetupFailed
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Step
-from arje.init import run_limits
+from arje.init import run_environment, run_limits, run_options, run_report
 from arje.init.run_limits import Deadline
+from arje.init.run_options import Asked
+from arje.init.run_report import Report
 from arje.kernel import cgroup, process
 from arje.kernel.capabilities import CapabilitySet
 
@@ -36,16 +39,17 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``arje run``."""
-    made = argparse.ArgumentParser(prog="arje run", description="Run one command in a sandbox.")
+    made = argparse.ArgumentParser(
+        prog="arje run", description="Run one command in a sandbox.", usage="arje run [options] [--] CMD …"
+    )
     made.add_argument("--card", type=Path, metavar="FILE", help="take the sandbox (soma) from this card")
-    made.add_argument("--strict", action="store_true", help="refuse when anything that is asked for cannot be had")
-    made.add_argument("--namespaces", default="", metavar="LIST", help="mount,pid,… or all or minimal")
-    made.add_argument("--run-as", default="", metavar="USER[:GROUP]")
-    made.add_argument("--hostname", default="")
-    made.add_argument("--chdir", default="")
-    made.add_argument("--no-new-privs", action="store_true")
+    made.add_argument("--plan", action="store_true", help="tell what would be done and lost; run nothing")
+    made.add_argument("--report", metavar="FILE|FD", help="write what was granted and what not, as JSON")
+    made.add_argument("--quiet", action="store_true", help="say nothing about what was not granted")
+    run_options.add_arguments(made)
     run_limits.add_arguments(made)
-    made.add_argument("command", nargs=argparse.REMAINDER, metavar="[--] CMD …")
+    run_environment.add_arguments(made)
+    made.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD …", help=argparse.SUPPRESS)
     return made
 
 
@@ -60,47 +64,34 @@ def _options(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def card_of(options: argparse.Namespace) -> Card:
-    """Return the card that the options describe. Raises ArjeError."""
-    from arje.card.loader import card_of as judged
-
-    soma = Soma()
-    if options.card:
-        loaded = load_file(options.card)
-        if loaded.problems or len(loaded.cards) != 1:
-            raise ArjeError(
-                "\n".join(map(str, loaded.problems)) or f"{options.card} holds {len(loaded.cards)} cards, not one"
-            )
-        soma = loaded.cards[0].soma
-    names: str = options.namespaces
-    wanted: dict[str, object] = {
-        "namespaces": (names if names in ("all", "minimal") else names.split(",")) if names else None,
-        "run_as": options.run_as or None,
-        "hostname": options.hostname or None,
-        "chdir": options.chdir or None,
-    }
-    given = {name: value for name, value in wanted.items() if value is not None}
-    asked = judged({"label": "run", "soma": given}, "arje run").soma
-    soma = replace(
-        soma,
-        **{name: getattr(asked, name) for name in given},
-        no_new_privs=options.no_new_privs or soma.no_new_privs,
-        strict_caps=options.strict or soma.strict_caps,
-        new_session=False,  # the command stays in the terminal's foreground
-    )
-    if not soma.chdir:
-        soma = replace(soma, chdir=str(Path.cwd()))
+def card_of(options: argparse.Namespace) -> tuple[Card, Asked]:
+    """Return the card that the options describe, and which of them said what. Raises ArjeError."""
+    soma, asked = run_options.soma_over(_base(options.card), options.asked)
     soma = run_limits.merged(soma, options)
-    command: list[str] = options.command
-    payload = Native(exec=command[0], argv=tuple(command[1:]), envp=tuple(os.environ.items()))
-    return Card(label=f"run-{os.getpid()}", payload=payload, soma=soma)
+    if not soma.chdir:
+        soma = replace(soma, chdir=run_environment.directory(soma, Path.cwd()))
+    command, variables = options.command, run_environment.variables(options)
+    payload = Native(exec=command[0], argv=tuple(command[1:]), envp=tuple(variables.items()))
+    return Card(label=f"run-{os.getpid()}", payload=payload, soma=soma), asked
+
+
+def _base(file: Path | None) -> Soma:
+    """Return the soma of ``--card``. The command stays in the terminal's foreground, if no option takes it away."""
+    soma = Soma()
+    if file is not None:
+        loaded = load_file(file)
+        if loaded.problems or len(loaded.cards) != 1:
+            raise ArjeError("\n".join(map(str, loaded.problems)) or f"{file} holds {len(loaded.cards)} cards, not one")
+        soma = loaded.cards[0].soma
+    return replace(soma, new_session=bool(soma.controlling_tty))
 
 
 def main_run(argv: list[str]) -> int:
     """Run the command and return the exit status."""
     try:
         options = _options(argv)
-        card, length = card_of(options), run_limits.seconds(options.timeout)
+        card, asked = card_of(options)
+        length, report = run_limits.seconds(options.timeout), Report(options.report, quiet=options.quiet)
     except ArjeError as error:
         print(f"arje: {error}", file=sys.stderr)
         return USAGE
@@ -108,7 +99,10 @@ def main_run(argv: list[str]) -> int:
     native.prctl_subreaper()
     base = cgroup.find_base(f"arje-run-{os.getpid()}")
     try:
-        return _run(card, Incarnator(CapabilitySet.detect(base), base), length)
+        incarnator = Incarnator(CapabilitySet.detect(base), base)
+        if options.plan:
+            return _plan(card, asked, incarnator)
+        return _run(card, asked, incarnator, report, Deadline(length, with_parent=bool(card.soma.parent_death_signal)))
     finally:
         _kill_strays()
         if base is not None:
@@ -116,18 +110,27 @@ def main_run(argv: list[str]) -> int:
                 base.rmdir()
 
 
-def _run(card: Card, incarnator: Incarnator, length: float | None) -> int:
+def _plan(card: Card, asked: Asked, incarnator: Incarnator) -> int:
+    try:
+        incarnator.prepared(card)
+    except SetupFailed as error:
+        print(f"arje: {run_report.named(error, asked)}", file=sys.stderr)
+        return USAGE
+    return 0 if run_report.plan(incarnator.dry_run(card)) else REFUSED
+
+
+def _run(card: Card, asked: Asked, incarnator: Incarnator, report: Report, deadline: Deadline) -> int:
     try:
         outcome = incarnator.incarnate(card, StdioFds(0, 1, 2))
     except IncarnationRefused as error:
-        print(f"arje: {error}", file=sys.stderr)
+        report.refused(error)
         return REFUSED
     except SetupFailed as error:
-        print(f"arje: {error}", file=sys.stderr)
+        report.failed(error, asked)
+        if error.step is Step.PLAN:
+            return USAGE
         return NOT_FOUND if error.step is Step.EXEC and error.errno == 2 else BROKEN
-    for loss in outcome.incarnation.degradations:
-        print(f"arje: degraded: {loss}" + (f" (remedy: {loss.remedy})" if loss.remedy else ""), file=sys.stderr)
-    deadline = Deadline(length)
+    report.started(outcome.incarnation)
     ended = _wait(outcome, deadline)
     return run_limits.TIMED_OUT if deadline.passed else ended.shell_status
 
@@ -136,9 +139,12 @@ def _wait(outcome: Outcome, deadline: Deadline) -> Exit:
     """Pass signals on until the command has ended, and leave nothing of it behind."""
     signals = native.signalfd(_PASSED_ON)
     poll = select.poll()
-    poll.register(signals, select.POLLIN)
-    poll.register(outcome.pidfd, select.POLLIN)
+    for fd in filter(lambda fd: fd >= 0, (signals, outcome.pidfd, deadline.parent)):
+        poll.register(fd, select.POLLIN)
     while outcome.pidfd not in (ready := dict(poll.poll(deadline.left_ms))):
+        if deadline.parent in ready:
+            outcome.kill_tree()
+            poll.unregister(deadline.parent)
         deadline.look(outcome)
         for number, sender, _ in native.read_signals(signals) if signals in ready else ():
             if sender:  # 0: the terminal's, which the command in its foreground got as well

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import time
 from dataclasses import replace
@@ -85,8 +86,10 @@ def seconds(text: str | None) -> float | None:
 class Deadline:
     """The end of a command's time, once it has begun: TERM then, and KILL to all of it when it does not heed that."""
 
-    def __init__(self, length: float | None) -> None:
+    def __init__(self, length: float | None, *, with_parent: bool = False) -> None:
         self.passed = False
+        self.parent = _parent() if with_parent else -1
+        """Tells the end of who started us; -1 when that does not matter."""
         self._next = None if length is None else time.monotonic() + length
 
     @property
@@ -104,3 +107,11 @@ class Deadline:
             outcome.signal_main(signal.SIGTERM)
         self.passed = True
         self._next = time.monotonic() + _GRACE
+
+
+def _parent() -> int:
+    """Return a pidfd of who started us; -1 for one in another pid namespace."""
+    try:
+        return os.pidfd_open(os.getppid())
+    except OSError:
+        return -1

@@ -38,6 +38,7 @@ enum arje_step {
     ARJE_READ_ONLY,
     ARJE_PIVOT_ROOT, /* q: directory for the old root or "" */
     ARJE_SESSION,
+    ARJE_CONTROLLING_TTY, /* p: path */
     ARJE_UMASK, /* a: mask */
     ARJE_AFFINITY,
     ARJE_RLIMIT,

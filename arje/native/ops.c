@@ -3,9 +3,11 @@
  * each. Rules of child.c hold here. Each returns 0 or -errno and leaves the name of the refusing system call in *syscall.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if.h>
 #include <linux/prctl.h>
 #include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "child.h"
@@ -54,6 +56,25 @@ static long do_session(const struct arje_op *op, const char **syscall) {
     return raw1(__NR_getsid, 0) == raw0(__NR_getpid) ? 0 : -EIO;
 }
 
+/* Right after setsid, so by the path as it is outside. The terminal tells itself whose it is: a session of ours. */
+static long do_controlling_tty(const struct arje_op *op, const char **syscall) {
+    int session = 0;
+    *syscall = "openat";
+    long fd = raw3(__NR_openat, AT_FDCWD, op->p, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return fd;
+    *syscall = "ioctl TIOCSCTTY";
+    long answer = raw3(__NR_ioctl, fd, TIOCSCTTY, 0);
+    if (answer >= 0) {
+        *syscall = "ioctl TIOCGSID";
+        answer = raw3(__NR_ioctl, fd, TIOCGSID, &session);
+        if (answer >= 0 && session != raw0(__NR_getpid))
+            answer = -EIO;
+    }
+    raw1(__NR_close, fd);
+    return answer;
+}
+
 static long do_umask(const struct arje_op *op, const char **syscall) {
     TRY("umask", raw1(__NR_umask, op->a));
     return 0;
@@ -98,6 +119,7 @@ static arje_do function_of(uint32_t step) {
     case ARJE_READ_ONLY: return arje_do_read_only;
     case ARJE_PIVOT_ROOT: return arje_do_pivot_root;
     case ARJE_SESSION: return do_session;
+    case ARJE_CONTROLLING_TTY: return do_controlling_tty;
     case ARJE_UMASK: return do_umask;
     case ARJE_PERSONALITY: return arje_do_personality;
     case ARJE_BOUNDING: return arje_do_bounding;

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.card import Card
 from arje.card.payload import Native
+from arje.card.permissions import words
 from arje.card.soma import Soma
 from arje.card.supervision import Kind, Supervision
 from arje.errors import errno_name, errno_text
@@ -210,6 +211,7 @@ def _life(service: Service) -> dict[str, Any]:
     decays = running.started + supervision.healthy_after - time.monotonic() if running and service.step else None
     plain: dict[str, Any] = as_json(supervision)
     return {
+        "permissions": words(service.card.permissions) if service.card.permissions else None,
         "supervision": plain | {"success_exit": [str(word) for word in supervision.success_exit]},
         "ready_ms": _ready_ms(service),
         "last_exit_wall": _ended(service) if service.last_exit else None,

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from typing import Final
 
 import trio
 
@@ -23,12 +26,23 @@ _FILES = {
     "file": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
     "append": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
 }
+_OPENED: Final = ("file", "append", "tty", "socket")
+_PATHS: Final = ", ".join(f"{kind}:PATH" for kind in _OPENED)
+_HINTS: Final = {
+    ("file", errno.ENXIO): "nobody reads this FIFO",
+    ("append", errno.ENXIO): "nobody reads this FIFO",
+    ("socket", errno.ECONNREFUSED): "nobody listens there",
+    ("socket", errno.ENOENT): "nobody listens there",
+    ("socket", errno.EPROTOTYPE): "it is no stream socket",
+    ("socket", errno.EAGAIN): "who listens there takes no more connections",
+}
 
 
 @asynccontextmanager
 async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIterator[StdioFds]:
     """Open the three descriptors. Raises SetupFailed that names the card's field."""
     wanted = card.soma.stdio
+    shared: dict[str, int] = {}
     with ExitStack() as stack:
 
         async def one(name: str, what: str, own: int) -> int:
@@ -37,20 +51,27 @@ async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIte
                 return log.descriptor(name, nursery)
             if kind == "inherit":
                 return own
-            if kind not in ("null", "file", "append") or (not own and kind == "append"):
-                raise _failed(
-                    card, name, 0, f"{what!r} is not known", "write null, log, inherit, file:PATH, append:PATH"
-                )
-            flags = os.O_RDONLY if not own else _FILES.get(kind, os.O_WRONLY)
-            target = path if kind in ("file", "append") else "/dev/null"
+            if what in shared:
+                return shared[what]
+            if kind not in ("null", *_OPENED) or (not own and kind == "append"):
+                raise _failed(card, name, 0, f"{what!r} is not known", f"write null, log, inherit or {_PATHS}")
+            flags = os.O_RDWR if kind == "tty" else os.O_RDONLY if not own else _FILES.get(kind, os.O_WRONLY)
+            target = "/dev/null" if kind == "null" else path
             try:
-                fd = _open(target, flags) if kind == "null" else await _open_in_thread(target, flags)
+                if kind == "null":
+                    fd = _open(target, flags)
+                else:
+                    fd = await _in_thread(
+                        partial(_connect, target) if kind == "socket" else partial(_open, target, flags)
+                    )
             except OSError as error:
-                hint = "nobody reads this FIFO" if error.errno == errno.ENXIO else ""
+                hint = _HINTS.get((kind, error.errno or 0), "")
                 raise _failed(card, name, error.errno or 0, target, hint) from error
             except ValueError as error:
                 raise _failed(card, name, errno.EINVAL, target, str(error)) from error
             stack.callback(os.close, fd)
+            if kind in ("tty", "socket"):
+                shared[what] = fd
             return fd
 
         yield StdioFds(
@@ -60,6 +81,15 @@ async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIte
         )
 
 
+def _connect(path: str) -> int:
+    """Connect to a listening stream socket (unix(7)). It does not wait: who has no room for more says EAGAIN."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)
+        connection.connect(path)
+        connection.setblocking(True)
+        return connection.detach()
+
+
 def _open(path: str, flags: int) -> int:
     """Open without waiting for the other end of a FIFO (fifo(7)), but hand out a descriptor that waits as usual."""
     fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK, 0o640)
@@ -67,11 +97,11 @@ def _open(path: str, flags: int) -> int:
     return fd
 
 
-async def _open_in_thread(path: str, flags: int) -> int:
+async def _in_thread(opening: Callable[[], int]) -> int:
     gone = threading.Event()
 
     def open_it() -> int:
-        fd = _open(path, flags)
+        fd = opening()
         if gone.is_set():  # nobody waits for it any more
             os.close(fd)
         return fd

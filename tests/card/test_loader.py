@@ -97,7 +97,7 @@ def test_wasm_is_refused_with_its_line_and_reason() -> None:
         ("[soma]\nnamespace = 1\n", 2, "soma.namespace", "did you mean 'namespaces'"),
         ("[soma.namespaces]\nmout = true\n", 2, "soma.namespaces.mout", "did you mean 'mount'"),
         ("[soma]\nnamespaces = ['pdi']\n", 2, "soma.namespaces", "did you mean 'pid'"),
-        ("[soma]\n\ncontrolling_tty = 1\n", 3, "soma.controlling_tty", "not yet: a controlling terminal"),
+        ("[soma]\n\ncontrolling_tty = 1\n", 3, "soma.controlling_tty", "1 is not text"),
         ("[payload]\nargv = []\n", 1, "payload.exec", "is missing"),
         ("[payload]\nexec = 3\n", 2, "payload.exec", "3 is not text"),
         ("x =", 1, "", "not TOML"),
