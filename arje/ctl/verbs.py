@@ -280,6 +280,12 @@ def _set(client: Client, args: Namespace, paper: Paper) -> int:
     return limits_verbs.set_limits(client, args, paper)
 
 
+def _harden(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import harden
+
+    return harden.harden(client, args, paper)
+
+
 def _freeze(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Freeze", labels=args.labels), args, paper)
 
@@ -302,6 +308,7 @@ VERBS: Final[dict[str, Verb]] = {
     "set": Verb(
         _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
     ),
+    "harden": Verb(_harden, "watch a service and propose the tightest card that it still runs with", "1", query=False),
     "freeze": Verb(_freeze, "let no process of services run", "+", query=False),
     "thaw": Verb(_thaw, "let frozen services run again", "+", query=False),
     "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),

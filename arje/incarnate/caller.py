@@ -31,7 +31,7 @@ class Caller:
     @cached_property
     def status(self) -> dict[str, str]:
         """The fields of /proc/PID/status."""
-        with open(f"{self._proc}/status") as file:  # noqa: PTH123 - the fastest way to read a small file
+        with open(f"{self._proc}/status") as file:
             return process.parse_status(file.read())
 
     @cached_property
@@ -48,7 +48,7 @@ class Caller:
 
     def memory(self, address: int, size: int) -> bytes:
         """Return bytes of its memory, fewer at the end of a mapping."""
-        with open(f"{self._proc}/mem", "rb", buffering=0) as file:  # noqa: PTH123 - a file of /proc
+        with open(f"{self._proc}/mem", "rb", buffering=0) as file:
             file.seek(address)
             page = 4096 - address % 4096
             data = file.read(min(size, page)) or b""
@@ -100,7 +100,7 @@ class Caller:
         finally:
             os.close(root)
         try:
-            with open(f"/proc/self/fd/{fd}", "rb") as file:  # noqa: PTH123 - the descriptor's own name
+            with open(f"/proc/self/fd/{fd}", "rb") as file:
                 return file.read(_LONGEST)
         finally:
             os.close(fd)

@@ -244,7 +244,7 @@ NOTES: Final[dict[str, Note]] = {
 
 
 def note(seen: Seen, name: str, caller: Caller, args: Args) -> None:
-    """Take note of one call. Raises OSError for what cannot be read, LookupError and ValueError for what is not understood."""
+    """Take note of one call. Raises OSError, LookupError and ValueError for what cannot be read or understood."""
     seen.calls.add(name)
     if (look := NOTES.get(name)) is not None:
         before = set(seen.capabilities)

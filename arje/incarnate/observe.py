@@ -33,7 +33,7 @@ _FIRST_LATE: Final = native.STEP_NUMBER["observe"]
 
 
 class Observer:
-    """What was seen of one service, in all its incarnations since. ``allowed``: all other calls are refused, and counted."""
+    """What was seen of one service, in all its incarnations since. ``allowed``: other calls are refused, and counted."""
 
     def __init__(self, allowed: frozenset[str] | None = None) -> None:
         self.seen = Seen()

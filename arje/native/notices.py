@@ -1,4 +1,4 @@
-"""The door to the system calls of others that wait for an answer (seccomp_unotify(2)); beside the other one for its size."""
+"""The door to the system calls of others that wait for an answer (seccomp_unotify(2))."""
 
 from __future__ import annotations
 
