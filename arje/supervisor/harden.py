@@ -82,7 +82,13 @@ async def harden(
         draft = _end(supervisor, service.card, observer, slack)
     answer = _told(observer.seen, draft) | {"tried": False, "kept": False, "broke": [], "detail": ""}
     if attempt and draft.proposal.changes:
-        answer |= {"tried": True, **await _try(supervisor, service.card, draft, who, stay)}
+        try:
+            answer |= {"tried": True, **await _try(supervisor, service.card, draft, who, stay)}
+        except BaseException:
+            supervisor.incarnator.observers.pop(label, None)
+            if label in supervisor.table:  # whatever happened, the next start is with the card in force
+                supervisor.table.replace_card(service.card)
+            raise
         if not answer["broke"] and write:
             await trio.to_thread.run_sync(_write, Path(service.card.source.file), draft.new)
             answer["kept"] = True
