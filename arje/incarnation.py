@@ -180,6 +180,7 @@ class Step(StrEnum):
     SCHEDULER = "scheduler"
     PERSONALITY = "personality"
     NO_NESTED_USER = "no-nested-user"
+    OBSERVE = "observe"
     BOUNDING = "bounding"
     KEEP_CAPS = "keep-caps"
     GROUPS = "groups"

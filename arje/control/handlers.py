@@ -26,6 +26,10 @@ class Door(Protocol):
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     def set(self, label: str, changes: dict[str, str], who: str) -> dict[str, Any]: ...
     async def heal(self, labels: list[str], who: str) -> dict[str, Any]: ...
+    async def observe(self, label: str, who: str) -> dict[str, Any]: ...
+    async def harden(
+        self, label: str, who: str, *, slack: float, attempt: bool, stay: float, write: bool
+    ) -> dict[str, Any]: ...
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]: ...
     def plan(self) -> dict[str, Any]: ...
     async def apply(self, token: str, who: str) -> dict[str, Any]: ...
@@ -166,6 +170,21 @@ async def _heal(door: Door, call: Call) -> dict[str, Any]:
     return await door.heal(call.labels(), call.who)
 
 
+async def _observe(door: Door, call: Call) -> dict[str, Any]:
+    return {"result": await door.observe(call.text("label"), call.who)}
+
+
+async def _harden(door: Door, call: Call) -> dict[str, Any]:
+    return await door.harden(
+        call.text("label"),
+        call.who,
+        slack=call.number("slack_percent", 0) / 100,
+        attempt=call.flag("attempt"),
+        stay=call.number("stay_ms", 5000) / 1000,
+        write=call.flag("write"),
+    )
+
+
 async def _freeze(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.freeze(call.some_labels(), call.who, frozen=True)}
 
@@ -202,6 +221,8 @@ METHODS: Final[dict[str, Method]] = {
     "Restart": Method(_restart, ("labels",), True),
     "Set": Method(_set, ("label", "changes"), True),
     "Heal": Method(_heal, ("labels",), True),
+    "Observe": Method(_observe, ("label",), True),
+    "Harden": Method(_harden, ("label", "slack_percent", "attempt", "stay_ms", "write"), True),
     "Freeze": Method(_freeze, ("labels",), True),
     "Thaw": Method(_thaw, ("labels",), True),
     "Plan": Method(_plan),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Every name of a verb to the verb's own.
 NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
-_TAKES_VALUE: Final = ("--socket", "--timeout", "--lines", "-n", "--on")
+_TAKES_VALUE: Final = ("--socket", "--timeout", "--lines", "-n", "--on", "--for", "--slack", "--stay")
 
 
 class UsageError(Exception):
@@ -117,6 +117,12 @@ def _parser(chosen: str | None) -> Parser:
         made.add_argument("--on", metavar="FILE", help="on the host whose saved report (arjectl doctor --json) this is")
     if chosen == "stop":
         made.add_argument("--force", action="store_true", help="stop what needs them first")
+    if chosen == "harden":
+        made.add_argument("--for", dest="seconds", type=float, metavar="SEC", help="watch so long (until Ctrl-C)")
+        made.add_argument("--slack", type=_percent, default=0, metavar="PERCENT", help="unseen calls of a set (0)")
+        made.add_argument("--try", dest="attempt", action="store_true", help="run it so; go back when that fails")
+        made.add_argument("--stay", type=float, default=5.0, metavar="SEC", help="with --try: watch so long (5)")
+        made.add_argument("--write", action="store_true", help="with --try: keep the card when it has passed")
     if verb.strict:
         made.add_argument("--strict", action="store_true", help="degraded is an error (exit 154)")
     return made
@@ -125,6 +131,13 @@ def _parser(chosen: str | None) -> Parser:
 def _help(name: str) -> str:
     verb = VERBS[name]
     return verb.help + (f" (also: {', '.join(verb.aliases)})" if verb.aliases else "")
+
+
+def _percent(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 100:
+        raise ValueError
+    return number
 
 
 def _lines(text: str) -> int:

@@ -294,6 +294,12 @@ def _heal(client: Client, args: Namespace, paper: Paper) -> int:
     return Action.DEGRADED if lost and args.strict else Action.DONE
 
 
+def _harden(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import harden
+
+    return harden.harden(client, args, paper)
+
+
 def _freeze(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Freeze", labels=args.labels), args, paper)
 
@@ -317,6 +323,7 @@ VERBS: Final[dict[str, Verb]] = {
         _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
     ),
     "heal": Verb(_heal, "mend what services have lost, where it can be had by now", "*", query=False, strict=True),
+    "harden": Verb(_harden, "watch a service and propose the tightest card that it still runs with", "1", query=False),
     "freeze": Verb(_freeze, "let no process of services run", "+", query=False),
     "thaw": Verb(_thaw, "let frozen services run again", "+", query=False),
     "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from arje.card.card import Card
@@ -61,6 +61,8 @@ class Blueprint:
     judged: bool
     apart: bool = False
     """The child has memory of its own."""
+    watcher: Callable[[int, int], None] | None = None
+    """Who takes the listener of the op ``observe``: is called with the payload's pid and its descriptor there."""
     joined: tuple[tuple[str, str], ...] = ()
     """The namespaces that are entered, by kind: ``("net", "net:[…]")``. Known once they are opened."""
     has: frozenset[str] = field(init=False)

@@ -202,6 +202,8 @@ class Pending:
             self._map_late(record.pid)
         elif record.kind == native.DEGRADED:
             self._degrade(record)
+        elif record.kind == native.LISTENER:
+            self._watch(record)
         else:
             self._failure = configure.failure(self._plan, record)
 
@@ -212,6 +214,14 @@ class Pending:
         except SetupFailed as error:
             self._failure = error
             self._kill()
+
+    def _watch(self, record: native.Record) -> None:
+        """The payload's calls wait for answers from now on; nobody but the watcher gives them."""
+        assert self._plan.watcher is not None
+        try:
+            self._plan.watcher(record.pid, record.errno)
+        except OSError as error:
+            self._give_up(Step.OBSERVE, error, "pidfd_getfd")
 
     def _judge(self) -> None:
         """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""

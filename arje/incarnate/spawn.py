@@ -24,6 +24,7 @@ from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.family import loss_of
 from arje.incarnate.forecast import Forecast
 from arje.incarnate.neighbours import Doors, Neighbours, nobody, opened
+from arje.incarnate.observe import Observer, observed
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
@@ -69,6 +70,8 @@ class Incarnator:
         self._idmaps: dict[tuple[str, ...], int] = {}
         self.neighbours: Neighbours = nobody
         """Who else runs here: how ``soma.join`` finds the other service."""
+        self.observers: dict[str, Observer] = {}
+        """Who watches the next incarnations, by label (observe.py)."""
 
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
@@ -156,6 +159,9 @@ class Incarnator:
 
     def prepared(self, card: Card) -> tuple[Blueprint, native.Plan]:
         """Return the plan of a card and its form for C, made once. Raises SetupFailed for what cannot work anywhere."""
+        if (observer := self.observers.get(card.label)) is not None:
+            blueprint = observed(plan.make(card, self.capabilities, variables=self._variables), observer)
+            return blueprint, _encode(blueprint)
         known = self._prepared.get(id(card))
         if (
             known is not None and known[0] is card and not getattr(card.payload, "env_file", ())
@@ -225,6 +231,8 @@ class Incarnator:
                 losses=blueprint.losses,
                 cgroup_late=late,
             )
+            if (observer := self.observers.get(blueprint.card.label)) is not None:
+                again = observed(again, observer)
             blueprint = replace(again, joined=blueprint.joined)
             refused = refusals(blueprint.soma, blueprint.losses)
             if refused:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from arje.errors import CardError, CardProblem, IncarnationRefused, SetupFailed
-from arje.incarnate.spawn import Forecast
+from arje.incarnate.forecast import Forecast
 from arje.incarnation import Incarnation, as_json
 from arje.init.run_options import Asked
 

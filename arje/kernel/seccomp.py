@@ -45,6 +45,11 @@ _ONLY_HERE: Final = {
 }
 
 
+def arch() -> int:
+    """Return this machine's AUDIT_ARCH_* number."""
+    return _ARCHES[os.uname().machine]
+
+
 @cache
 def number_of(name: str) -> int:
     """Return the number of a system call here; negative when this machine has no call of this name."""

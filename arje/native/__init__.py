@@ -41,6 +41,7 @@ WAITING: Final = int(_lib.ARJE_WAITING)
 READY: Final = int(_lib.ARJE_READY)
 HOT: Final = int(_lib.ARJE_HOT)
 EXEC_FAILED: Final = int(_lib.ARJE_EXEC_FAILED)
+LISTENER: Final = int(_lib.ARJE_LISTENER)
 
 #: What a child can tell of itself (``report`` op) by the names of the C enum; ``wait``: and wait until it was judged.
 FACT: Final = {

@@ -45,6 +45,7 @@ enum arje_step {
     ARJE_SCHEDULER, /* a: policy and flags of sched_setscheduler(2), p: its priority, or a struct sched_attr for a deadline */
     ARJE_PERSONALITY,    /* a: execution domain and flags */
     ARJE_NO_NESTED_USER, /* in a user namespace of its own */
+    ARJE_OBSERVE,        /* p: struct sock_filter[], a: how many; ARJE_LISTENER tells the descriptor */
     ARJE_BOUNDING,       /* a: bits of the capabilities that stay */
     ARJE_KEEP_CAPS,
     ARJE_GROUPS, /* p: array of uint32_t, a: how many */
@@ -93,7 +94,8 @@ enum arje_record_kind {
     ARJE_WAITING,      /* all facts are sent; the child waits for the verdict on them */
     ARJE_READY,        /* the child is at its gate (say_ready) */
     ARJE_HOT,          /* the next system call is execve, but for a seccomp filter that comes last */
-    ARJE_EXEC_FAILED
+    ARJE_EXEC_FAILED,
+    ARJE_LISTENER /* error: the descriptor with which the system calls of the child are to be answered from now on */
 };
 
 /* How something is mounted (a of the mount ops). */
@@ -180,6 +182,18 @@ struct arje_message {
     char data[ARJE_FACTS_SIZE];
     uint32_t length;
     int32_t pid;
+};
+
+/*
+ * A system call that waits for an answer (SECCOMP_RET_USER_NOTIF of seccomp_unotify(2)); pid as we see it. The telling of
+ * the listener itself passes unseen: it is a sendto(2) without an address whose length is ARJE_UNSEEN.
+ */
+#define ARJE_UNSEEN 0x41524a45
+struct arje_notice {
+    uint64_t id;
+    uint64_t args[6];
+    uint32_t pid;
+    int32_t number;
 };
 
 /* What the reaper writes: waitid(2)'s si_code and si_status of the payload. */

@@ -150,6 +150,19 @@ static long report(int status, int proc, const struct arje_op *op, uint32_t inde
     return error;
 }
 
+/* The call that tells of the listener cannot wait for an answer: nobody has the listener yet. */
+static long observe(int status, const struct arje_op *op, uint32_t index, const char **syscall) {
+    struct arje_record record;
+    fill(&record, ARJE_LISTENER, ARJE_OBSERVE, index, 0, "");
+    long fd = arje_do_observe(op, syscall);
+    if (fd < 0)
+        return fd;
+    *(volatile int32_t *)&record.error = (int32_t)fd;
+    *syscall = "sendto";
+    long sent = raw6(__NR_sendto, status, (long)&record, sizeof record, MSG_NOSIGNAL, 0, ARJE_UNSEEN);
+    return sent < 0 ? sent : 0;
+}
+
 static long join(struct arje_flight *flight, const struct arje_op *op, const char **syscall) {
     *syscall = "setns";
     return raw2(__NR_setns, flight->joins[*(const uint32_t *)op->p % ARJE_JOINS], op->a);
@@ -189,6 +202,7 @@ static void payload(void *argument) {
                      : op->step == ARJE_REPORT         ? report(status, proc, op, i, &syscall)
                      : op->step == ARJE_IDMAP          ? arje_do_idmap(op, flight->idmap, &syscall)
                      : op->step == ARJE_JOIN           ? join(flight, op, &syscall)
+                     : op->step == ARJE_OBSERVE        ? observe(status, op, i, &syscall)
                      : op->step == ARJE_NO_NESTED_USER ? arje_no_nested_user(proc, &syscall)
                                                        : arje_op_run(op, &syscall);
         if (error < -4095)

@@ -19,6 +19,8 @@
 enum {
     FOR_FILES = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
                 1 << 14 /* TRUNCATE */ | 1 << 15 /* IOCTL_DEV */,
+    NEW_LISTENER = 1 << 3,
+    WAIT_KILLABLE_RECV = 1 << 5, /* Linux 5.19; the headers may be older */
     RULE_NET_PORT = 2, /* Linux 6.7; the headers may be older */
 };
 
@@ -103,6 +105,16 @@ long arje_do_landlock(const struct arje_op *op, const char **syscall) {
         answer = -EIO;
     }
     return answer;
+}
+
+/* Without WAIT_KILLABLE_RECV (Linux 5.19) a signal interrupts a call that waits for its answer. */
+long arje_do_observe(const struct arje_op *op, const char **syscall) {
+    struct sock_fprog program = {.len = (unsigned short)op->a, .filter = (struct sock_filter *)op->p};
+    *syscall = "seccomp SECCOMP_FILTER_FLAG_NEW_LISTENER";
+    long fd = raw3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, NEW_LISTENER | WAIT_KILLABLE_RECV, &program);
+    if (fd == -EINVAL)
+        fd = raw3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, NEW_LISTENER, &program);
+    return fd;
 }
 
 long arje_do_seccomp(const struct arje_op *op, const char **syscall) {

@@ -36,6 +36,16 @@ int arje_landlock_abi(void);
 int arje_seccomp_knows(uint32_t action);
 
 /*
+ * notices.c: answering the system calls of others. next waits for one that `what` (0: tell it; else: let it through) does
+ * not know by its number; 1, or 0 when nobody is left who could call. answer: an errno, or 0 to let it through.
+ */
+int arje_notice_next(int listener, const uint8_t *what, int size, struct arje_notice *notice);
+int arje_notice_answer(int listener, uint64_t id, int error);
+int arje_pidfd_getfd(int pidfd, int fd);
+/* What a path means below a root, opened with O_PATH; -ENOSYS before Linux 5.6. */
+int arje_open_in_root(int root, const char *path);
+
+/*
  * libseccomp.c: the library, when it is installed. -ENOENT: it is not. A syscall's number is negative when this machine
  * lacks it, -1 when the library does not know it. The compiled filter is written to fd as an array of struct sock_filter.
  */

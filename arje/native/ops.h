@@ -44,6 +44,7 @@ long arje_do_no_new_privs(const struct arje_op *op, const char **syscall);
 long arje_do_landlock_path(const struct arje_op *op, const char **syscall);
 long arje_do_landlock(const struct arje_op *op, const char **syscall);
 long arje_do_seccomp(const struct arje_op *op, const char **syscall);
+long arje_do_observe(const struct arje_op *op, const char **syscall); /* the listener, or -errno */
 /* privileges.c */
 long arje_do_bounding(const struct arje_op *op, const char **syscall);
 long arje_do_keep_caps(const struct arje_op *op, const char **syscall);

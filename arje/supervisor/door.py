@@ -29,7 +29,7 @@ from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import heal, live, snapshot
+from arje.supervisor import harden, heal, live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.supervisor import Supervisor
 
@@ -286,6 +286,16 @@ class Door:
     async def heal(self, labels: list[str], who: str) -> dict[str, Any]:
         """Mend what can be mended in place, and mark the rest (heal.py). Raises NoSuchService."""
         return await heal.heal(self._supervisor, [service.label for service in self._named(labels)], who)
+
+    async def observe(self, label: str, who: str) -> dict[str, Any]:
+        """Start a service again, watched (harden.py)."""
+        return self._result(await harden.observe(self._supervisor, label, who))
+
+    async def harden(
+        self, label: str, who: str, *, slack: float, attempt: bool, stay: float, write: bool
+    ) -> dict[str, Any]:
+        """Propose a tighter card for a watched service, and try it (harden.py)."""
+        return await harden.harden(self._supervisor, label, who, slack=slack, attempt=attempt, stay=stay, write=write)
 
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]:
         """Freeze or thaw services (live.py). Raises NoSuchService."""

@@ -6,7 +6,9 @@ whenever anything changes. A label that has gone from the table is at rest, and 
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import trio
 
@@ -152,6 +154,18 @@ class Supervisor:
                     await self.at_rest(label)
         finally:
             self.paused.difference_update(labels)
+            self._ring_waiting()
+
+    @contextlib.asynccontextmanager
+    async def between_lives(self, label: str, who: str) -> AsyncIterator[None]:
+        """Hold a service between its end and its next start. Raises NoSuchService."""
+        self.paused.add(label)
+        try:
+            self.again(label, who)
+            await self.at_rest(label)
+            yield
+        finally:
+            self.paused.discard(label)
             self._ring_waiting()
 
     # -- waiting -------------------------------------------------------------------------------------------------------

@@ -131,6 +131,10 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
     for reply in (manager.call("Plan"), manager.call("Apply")):
         assert reply["plan"]["changes"]
         assert list(interface.faults(reply, {"plan": "Applied" if "applied" in reply["plan"] else "CardPlan"})) == []
+    for name in ("Observe", "Harden"):  # only of a card that is the one on disk
+        reply = manager.call(name, label="running")
+        assert list(interface.faults(reply, interface.methods[name][1], name)) == []
+        told.add(name)
     follower = Client(manager.socket, 30)
     reply = next(follower.follow("Follow", labels=["running"], lines=10))
     follower.close()
