@@ -84,6 +84,8 @@ class Incarnator:
             return Forecast((), (), str(error))
         refused = refusals(card.soma, blueprint.losses)
         refusal = str(IncarnationRefused(card.label, refused)) if refused else ""
+        if not self.capabilities["clone"].available:
+            refusal = refusal or str(self._childless(card.label, self.capabilities["clone"].errno))
         return Forecast(tuple(blueprint.describe()), blueprint.losses, refusal)
 
     def requests(self, card: Card) -> int:
@@ -254,8 +256,8 @@ class Incarnator:
         """Find which namespaces the kernel refuses, one by one, and count them as lost."""
         user = native.CLONE_NEW["user"] if "user" in blueprint.kinds else 0
         label, losses = blueprint.card.label, []
-        if number not in _REFUSES_KIND:
-            raise SetupFailed(label, Step.CLONE, number, "")
+        if number not in _REFUSES_KIND or not self.capabilities["clone"].available:
+            raise self._childless(label, number)
         for wish in blueprint.wishes:
             kind = kind_of(wish.feature)
             if wish.feature == "cgroup" or kind not in blueprint.kinds:
@@ -269,6 +271,11 @@ class Incarnator:
         if not losses:
             raise SetupFailed(label, Step.CLONE, number, "soma.namespaces", " ".join(blueprint.kinds))
         return replace(blueprint, losses=(*blueprint.losses, *losses))
+
+    def _childless(self, label: str, number: int) -> SetupFailed:
+        """Return the error of a clone that is refused whatever the card asks for, and the cause when it is always so."""
+        found = self.capabilities["clone"]
+        return SetupFailed(label, Step.CLONE, number, "", found.detail, hint=found.remedy)
 
     @property
     def spawner(self) -> native.Spawner:
