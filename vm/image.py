@@ -35,9 +35,9 @@ _LEFT_OUT: Final = {
     *("test", "tests", "_tests", "__pycache__", "site-packages", "dist-packages", "idlelib", "tkinter", "turtledemo"),
     *("lib2to3", "ensurepip", "pydoc_data", "distutils", "msilib", "venv", "lib-dynload", "unittest", "wsgiref"),
 }
-_LEFT_OUT_FILES: Final = re.compile(
-    r"(_test.*|xx.*|_xx.*|_ctypes_test.*|_tkinter.*)\.so|turtle\.py|config-.*|_sysconfigdata.*"
-)
+_LEFT_OUT_FILES: Final = re.compile(r"(_test.*|xx.*|_xx.*|_ctypes_test.*|_tkinter.*)\.so|turtle\.py|config-.*")
+#: What a scenario has in common with the tests outside.
+_MATRIX: Final = ("__init__", "rows", "driver", "judge")
 #: cffi's own Python is needed where a module is compiled only; its backend is needed always.
 _NOT_IMPORTED: Final = {"cffi", "pycparser"}
 
@@ -115,6 +115,7 @@ def _arje() -> Path:
     files = {f"{places}/arje/{path.relative_to(ROOT / 'arje')}": path for path in _sources(ROOT / "arje")}
     for name in ("guest", "scenarios"):
         files |= {f"{places}/vm/{path.relative_to(HERE)}": path for path in _sources(HERE / name)}
+    files |= {f"{places}/tests/matrix/{name}.py": ROOT / "tests/matrix" / f"{name}.py" for name in _MATRIX}
     files[f"{places}/vm/__init__.py"] = HERE / "__init__.py"
     path = BUILD / f"arje-{_digest(files)}.cpio"
     if not path.exists():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from arje.card import devices, file_words, filters, permissions, priority, privilege_words
+from arje.card.files import ITEMISED
 from arje.card.nearest import nearest
 from arje.card.network_check import problems
 from arje.card.payload import variable
@@ -131,9 +132,10 @@ def run_as(value: Any, field: str) -> Any:
 
 
 def features(value: Any, field: str) -> Any:
-    """Return the list of features as it is, when each is one or a family of them."""
+    """Return the list of features as it is, when each is one, a family of them, or one item: ``binds./srv/data``."""
     if isinstance(value, list):
-        _known(value, {*FEATURES, *(name.partition(".")[0] for name in FEATURES)}, field, "feature")
+        plain = [name for name in value if not (isinstance(name, str) and name.partition("./")[0] in ITEMISED)]
+        _known(plain, {*FEATURES, *(name.partition(".")[0] for name in FEATURES)}, field, "feature")
     return value
 
 

@@ -14,7 +14,7 @@ from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import limits
 from arje.incarnate.held import foresee_bridge
 from arje.incarnate.policy import refusals
-from arje.incarnation import Cause, Degradation
+from arje.incarnation import Cause, Degradation, Step
 from arje.kernel.capabilities import CapabilitySet
 
 
@@ -38,7 +38,15 @@ def forecast(card: Card, capabilities: CapabilitySet, variables: dict[str, str],
     blueprint = plan.make(card, capabilities, variables=variables, losses=(*now, *_cpus(card.soma, capabilities)))
     refused = refusals(card.soma, blueprint.losses)
     refusal = str(IncarnationRefused(card.label, refused)) if refused else ""
+    if not capabilities["clone"].available:
+        refusal = refusal or str(childless(card.label, capabilities["clone"].errno, capabilities))
     return Forecast(tuple(blueprint.describe()), blueprint.losses, refusal, blueprint.wishes)
+
+
+def childless(label: str, number: int, capabilities: CapabilitySet) -> SetupFailed:
+    """Return the error of a clone that is refused whatever the card asks for, and the cause when it is always so."""
+    found = capabilities["clone"]
+    return SetupFailed(label, Step.CLONE, number, "", found.detail, hint=found.remedy)
 
 
 def told(error: SetupFailed) -> Forecast:

@@ -19,7 +19,7 @@ from arje import native
 from arje.card.soma import Soma
 from arje.incarnate import pasta
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.families.network import falls_back, outer_name, wishes
+from arje.incarnate.families.network import NEEDS, falls_back, outer_name, wishes
 from arje.incarnate.family import loss_of
 from arje.incarnation import Cause, Degradation
 from arje.kernel import network
@@ -64,7 +64,17 @@ def hold(plan: Blueprint, site: Site, held: list[Held]) -> tuple[Degradation, ..
                 held.append(_pasta(plan, site))
         except OSError as error:
             losses.append(refused(wish, error))
-    return tuple(losses)
+    return (*losses, *_with_it(plan, losses))
+
+
+def _with_it(plan: Blueprint, losses: list[Degradation]) -> Iterable[Degradation]:
+    """Yield what means nothing without what was refused here: routes without their device."""
+    lost = {loss.feature: loss for loss in losses}
+    for wish in plan.wishes:
+        for needed in NEEDS.get(wish.feature, ()) if wish.feature in plan.has else ():
+            if needed in lost:
+                because = replace(lost[needed], feature=wish.feature, requested=wish.requested)
+                yield replace(because, detail=f"needs {needed}: {because.detail}")
 
 
 def unready(held: Iterable[Held]) -> Held | None:

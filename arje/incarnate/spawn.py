@@ -282,8 +282,8 @@ class Incarnator:
         """Find which namespaces the kernel refuses, one by one, and count them as lost."""
         user = native.CLONE_NEW["user"] if "user" in blueprint.kinds else 0
         label, losses = blueprint.card.label, []
-        if number not in _REFUSES_KIND:
-            raise SetupFailed(label, Step.CLONE, number, "")
+        if number not in _REFUSES_KIND or not self.capabilities["clone"].available:
+            raise forecast.childless(label, number, self.capabilities)
         for wish in blueprint.wishes:
             kind = kind_of(wish.feature)
             if wish.feature == "cgroup" or kind not in blueprint.kinds:

@@ -6,6 +6,7 @@ user_namespaces(7) for the errnos, kernel admin-guide/sysctl for the switches, a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -76,7 +77,7 @@ class CapabilitySet:
     @classmethod
     def detect(cls, cgroup_base: Path | None, *, probe: Callable[[int], int] = native.probe_clone) -> CapabilitySet:
         """Try everything. ``probe`` is the seam of the tests: clone flags to errno."""
-        found = [_namespace(feature, flag, probe) for feature, flag in KINDS.items()]
+        found = [_clone(probe(0)), *(_namespace(feature, flag, probe) for feature, flag in KINDS.items()), _join()]
         controllers: frozenset[str] = frozenset()
         if cgroup_base is None:
             cause = Availability(
@@ -92,7 +93,8 @@ class CapabilitySet:
             controllers = frozenset((cgroup_base / "cgroup.subtree_control").read_text().split())
             found += [Availability("cgroup", True), *(_limit(name, cgroup_base, controllers) for name in CGROUP_FILES)]
         powers = Powers.detect()
-        user = next(entry for entry in found if entry.feature == "user")
+        user = _late_user(next(entry for entry in found if entry.feature == "user"))
+        found.append(user)
         found += _mounts({entry.feature: entry for entry in found})
         found += [*_filters(), _libseccomp(), _veth(), _pasta()]
         found += [_raise(*tried) for tried in raises.probe()]
@@ -104,6 +106,23 @@ def _has_sys_admin() -> bool:
     return bool(int(process.status("self")["CapEff"], 16) >> 21 & 1)
 
 
+def _clone(error: int) -> Availability:
+    """Whether a child can be made at all, without any namespace of its own."""
+    if error == 0:
+        return Availability("clone", True)
+    cause, detail, remedy = cause_of_errno(error, "clone")
+    return Availability("clone", False, False, cause, error, "clone3", detail, remedy)
+
+
+def _join() -> Availability:
+    """Whether namespaces can be entered, as far as that does not hang on which."""
+    error = native.probe_setns()
+    if error == errno.EBADF:
+        return Availability("join", True)
+    cause, detail, remedy = cause_of_errno(error, "join")
+    return Availability("join", False, False, cause, error, "setns", detail, remedy)
+
+
 def _namespace(feature: str, flag: int, probe: Callable[[int], int]) -> Availability:
     error = probe(flag)
     if error == 0:
@@ -113,6 +132,17 @@ def _namespace(feature: str, flag: int, probe: Callable[[int], int]) -> Availabi
         return Availability(feature, True, needs_user=True)
     cause, detail, remedy = cause_of_errno(error, feature)
     return Availability(feature, False, False, cause, error, "clone3", detail, remedy)
+
+
+def _late_user(user: Availability) -> Availability:
+    """Try a user namespace as the child of a privileged manager makes it: by itself, after its mounts."""
+    if not (user.available and _has_sys_admin()):
+        return user
+    with contextlib.suppress(OSError):
+        if error := mounts.late_user_namespace():
+            cause, detail, remedy = cause_of_errno(error, "user")
+            return Availability("user", False, False, cause, error, "unshare", detail, remedy)
+    return user
 
 
 def _mounts(found: dict[str, Availability]) -> list[Availability]:
@@ -133,7 +163,7 @@ def _mounts(found: dict[str, Availability]) -> list[Availability]:
                 "the root's file system cannot be id-mapped",
                 "use a file system that can (ext4, xfs, btrfs)",
             )
-        elif feature == "idmapped" and error == errno.EPERM:
+        elif feature == "idmapped" and (error, syscall) == (errno.EPERM, "mount_setattr idmap"):
             cause, detail = Cause.NO_CAPABILITY, "the file systems belong to another user namespace than this one"
             remedy = "run the manager as root of the machine"
         entries.append(Availability(feature, False, False, cause, error, syscall, detail, remedy))
@@ -318,6 +348,8 @@ def cause_of_errno(error: int, feature: str) -> tuple[Cause, str, str]:
         return Cause.KERNEL_TOO_OLD, "the kernel does not take this filter", "look for divisions by 0 and unset memory"
     if error in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV):
         return Cause.KERNEL_TOO_OLD, f"this kernel does not know {feature}", "use a kernel that has it"
+    if error in (errno.ENOENT, errno.ENOTDIR):
+        return Cause.LIMIT, "a path is missing where it is to be", "make it, or put a tmpfs, an overlay or dev under it"
     if error == errno.EROFS:
         return Cause.READ_ONLY, "the file system is read-only", "mount it writable"
     if error == errno.EBUSY:

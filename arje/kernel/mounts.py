@@ -23,6 +23,7 @@ _BASE: Final = 2
 
 #: Step of the probe → the features that are lost with it.
 _FEATURES: Final = {
+    "mount-private": ("mount",),
     "stage": ("root", "read_only_root", "pivot_root", "binds", "files"),
     "bind": ("root", "read_only_root", "pivot_root", "binds", "files", "dev"),  # a base is a bind as well
     "mount-tmpfs": ("tmpfs", "private_tmp", "credentials"),
@@ -141,6 +142,26 @@ def user_namespace(spawner: native.Spawner, uid_map: str, gid_map: str = "") -> 
         Path(f"/proc/{child.pid}/gid_map").write_text(gid_map or uid_map)
         Path(f"/proc/{child.pid}/uid_map").write_text(uid_map)
         return os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        _end(spawner, child)
+
+
+def late_user_namespace() -> int:
+    """Let a child enter a new user namespace by itself, as after its mounts (unshare(2)). Returns 0 or the errno.
+
+    Raises OSError when there can be no child.
+    """
+    spawner, ops = native.Spawner(), [Op("unshare", optional=True, a=CLONE_NEW["user"])]
+    plan = native.Plan(ops, [b""], [b""], [], reaper=False)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        child = spawner.spawn(plan, (null, null, null), clone_flags=0)
+    finally:
+        os.close(null)
+    try:
+        native.release(child.status_fd)
+        record = native.receive(child.status_fd, block=True)  # it asks for its maps, or says why there are none
+        return record.errno if record and record.kind == native.DEGRADED else 0
     finally:
         _end(spawner, child)
 

@@ -77,9 +77,11 @@ def remove_pair(pair: Pair) -> None:
 
 
 def find_bridge(name: str, *, make: bool) -> None:
-    """Make sure that there is a bridge of this name, or nothing when it may be made. Raises NoBridge, OSError."""
+    """Make sure that there is a bridge of this name, or nothing when it may be made. Raises NoBridge, Refused, OSError."""
     with Socket() as kernel:
-        _find(kernel, name, make=make)
+        found = _find(kernel, name, make=make)
+    if not found and (refusal := probe("bridge")):
+        raise refusal
 
 
 def _find(kernel: Socket, name: str, *, make: bool) -> int:

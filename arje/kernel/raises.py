@@ -16,7 +16,7 @@ from typing import Final
 
 from arje import native
 from arje.incarnation import Cause
-from arje.kernel import process
+from arje.kernel import mounts, process
 
 #: Names under which the probes stand in a CapabilitySet: the part of a feature that not everybody may have.
 RLIMIT: Final = "rlimit.raise"
@@ -103,7 +103,7 @@ def explain(error: int, feature: str) -> tuple[Cause, str, str] | None:
         return _of_a_cgroup_file(error, name)
     if family == "oom_score_adj" and error in (errno.ESRCH, errno.ENOENT):
         return Cause.DRIFTED, "it had ended before its score could be written", "none is needed: it is gone"
-    if error not in _NO:
+    if error not in _NO or (family in ("nice", "ioprio", "scheduler") and _is_filtered()):
         return None
     if family == "rlimit":
         detail = "a hard limit over the manager's own, or another user's process, takes CAP_SYS_RESOURCE"
@@ -119,6 +119,13 @@ def explain(error: int, feature: str) -> tuple[Cause, str, str] | None:
     if family == "oom_score_adj":
         return Cause.NO_CAPABILITY, "going lower takes CAP_SYS_RESOURCE", _with("CAP_SYS_RESOURCE")
     return None
+
+
+def _is_filtered() -> bool:
+    """Whether it can only be a filter that refuses: this process has the rights of the machine's root (seccomp(2))."""
+    told = process.status("self")
+    has = int(told["CapEff"], 16) >> _CAP_SYS_NICE & 1 and not mounts.in_user_namespace()
+    return bool(has) and told.get("Seccomp") == "2"
 
 
 def _with(capability: str) -> str:

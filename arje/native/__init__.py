@@ -268,6 +268,11 @@ def probe_clone(flags: int) -> int:
     return -int(_lib.arje_probe_clone(flags))
 
 
+def probe_setns() -> int:
+    """Call setns(2) with no namespace. Returns EBADF, which is what it should say, or the errno of who refuses the call."""
+    return -int(_lib.arje_setns(-1, 0))
+
+
 def exec_error(child: Child) -> int:
     """Return the errno with which execve failed in a child, 0 when it did not. Only between EOF and :meth:`give_back`."""
     return int(_lib.arje_exec_error(child.stack))

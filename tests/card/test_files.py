@@ -87,3 +87,8 @@ def test_a_short_form_that_says_nothing_is_a_problem_with_its_remedy(field: str,
     assert problems[0].line == 4
     assert problems[0].field == f"soma.{field}"
     assert words in str(problems[0])
+
+
+def test_one_item_of_a_list_may_be_required_or_preferred_by_its_path() -> None:
+    soma = one('[soma]\nrequire = ["binds./srv/data"]\nprefer = ["tmpfs./tmp", "idmapped./srv", "cgroup"]\n').soma
+    assert (soma.require, soma.prefer) == (("binds./srv/data",), ("tmpfs./tmp", "idmapped./srv", "cgroup"))

@@ -259,8 +259,19 @@ def live(connection: socket.socket, base: Path | None, known: CapabilitySet) -> 
     say("done", **tell(incarnator, base, card))
 
 
+def live_apart() -> None:
+    """Move into mounts of our own: what others mount meanwhile is not what an incarnation left behind."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x20000) != 0:  # CLONE_NEWNS
+        raise OSError(ctypes.get_errno(), "unshare")
+    if libc.mount(b"none", b"/", None, 0x44000, None) != 0:  # MS_REC | MS_PRIVATE
+        raise OSError(ctypes.get_errno(), "mount")
+
+
 def main() -> None:
     """Answer connections until standard input ends."""
+    if os.geteuid() == 0:
+        live_apart()
     base = cgroup.find_base(f"arje-fault-{os.getpid()}")
     known = CapabilitySet.detect(base)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -148,12 +149,27 @@ def foresee(soma: Soma, who: identity.Identity | None, capabilities: CapabilityS
         if not powers.holds(inside, who.uid, 1):
             detail = f"user {mine.uid} may not become user {who.uid}"
             yield _loss(wished["run_as"], Cause.NO_CAPABILITY, detail, "run the manager as root", 1, "setresuid")
+    elif who is not None and not (soma.namespaces.user or soma.join.user):
+        yield from _nobody_here(soma, who, mine)
     if wish := wished.get("groups"):
         mapped = soma.namespaces.user and not idmap.is_direct(soma.gid_map, mine.gid) and soma.gid_map != ()
         same = wish.requested == "none" and not mine.groups
         if not (mine.sets_groups or (mapped and not mine.maps_any) or same):
             detail = "setgroups is denied in this user namespace" if mine.groups_denied else "CAP_SETGID is missing"
             yield _loss(wish, Cause.NO_CAPABILITY, detail, "be root, or map a range of groups", 1, "setgroups")
+
+
+def _nobody_here(soma: Soma, who: identity.Identity, mine: Powers) -> Iterator[Degradation]:
+    """Yield the loss of ids that the user namespace which the manager lives in does not have (setresuid(2): EINVAL)."""
+    groups = {wish.feature: wish for wish in wishes(soma)}
+    for feature, call, ranges, number in (
+        ("run_as", "setresuid", mine.uids, who.uid),
+        ("run_as", "setresgid", mine.gids, who.gid),
+        *(("groups" if "groups" in groups else "run_as", "setgroups", mine.gids, group) for group in who.groups),
+    ):
+        if feature in groups and not powers.holds(ranges, number, 1):
+            detail = f"{number} is no id of the user namespace that the manager lives in: {powers.words(ranges)} are"
+            yield _loss(groups.pop(feature), Cause.NOT_DELEGATED, detail, "map more ids there", errno.EINVAL, call)
 
 
 def without_maps(soma: Soma, lost: tuple[Degradation, ...], mine: Powers) -> tuple[Soma, tuple[Degradation, ...]]:

@@ -24,7 +24,7 @@ from arje.kernel.facts import Facts
 from arje.kernel.powers import SYS_RESOURCE
 from arje.native import Op
 
-NEEDS: Final[dict[str, tuple[str, ...]]] = {}
+NEEDS: Final = {"disable_nested_userns": ("user",)}
 MUST: Final = frozenset({"personality"})
 SHOWN_BY: Final[dict[str, str]] = {}
 APPLY: Final[dict[str, Applier]] = {}
