@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from arje.ctl.client import Client
-from tests.conftest import Manager, sh
+from tests.conftest import Manager, no_cgroup, sh
 from tests.manager.dead_mount import DeadMount, dead_mount
 from tests.manager.test_services import alive
 
@@ -105,6 +105,7 @@ def test_a_path_that_does_not_answer_holds_up_nobody(manage: Manage, dead: DeadM
     assert stop(manager, "a")["state"] == "stopped"
 
 
+@no_cgroup
 @pytest.mark.parametrize(
     "script", ["setsid sh -c 'echo $$; exec sleep 1000'", "sh -c 'echo $$; exec env -i sleep 1000'"]
 )
@@ -119,6 +120,7 @@ def test_without_cgroups_a_stray_is_found_by_its_mark_or_its_session(manage: Man
         pass
 
 
+@no_cgroup
 def test_without_cgroups_a_service_that_ends_by_itself_leaves_no_stray(manage: Manage, place: Path) -> None:
     os.mkfifo(place / "ready")
     (place / "ready").chmod(0o666)
