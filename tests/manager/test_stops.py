@@ -131,6 +131,7 @@ def test_without_cgroups_a_service_that_ends_by_itself_leaves_no_stray(manage: M
     assert done["kill_method"] == "subreaper walk"
 
 
+@no_cgroup
 def test_a_stray_that_hides_ends_with_the_manager(manage: Manage) -> None:
     manager = manage({"a": sh("(env -i setsid sh -c 'echo $$; exec sleep 1000' &); exec sleep infinity")}, user=True)
     stray = int(manager.until("a", lambda a: bool(a["last_lines"]))["last_lines"][0]["text"])
