@@ -18,6 +18,11 @@ _BOUNDS: Final = {
     "anyOf": [_LIMIT, {"type": "array", "items": _LIMIT, "minItems": 2, "maxItems": 2}],
 }
 
+_TEXTS_OR_TABLES: Final = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "object"}]},
+}
+
 #: (definition, field) → other ways in which a file may write the field (``normalise.py``).
 _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Card", "payload"): [{"enum": ["virtual", "Virtual"]}],
@@ -32,6 +37,13 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Soma", "securebits"): [{"enum": list(SECUREBITS)}],
     ("Soma", "personality"): [{"enum": list(PERSONALITIES)}],
     ("Overlay", "lower"): [{"type": "string"}],
+    **{
+        ("Soma", field): [{"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{of}"}]}}]
+        for field, of in (("binds", "Bind"), ("tmpfs", "Tmpfs"))
+    },
+    ("Soma", "masked_paths"): [{"const": "kernel"}],
+    ("Soma", "symlinks"): [{"type": "object", "additionalProperties": {"type": "string"}}],
+    **{("Soma", field): [_TEXTS_OR_TABLES] for field in ("files", "credentials")},
     ("Soma", "seccomp"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     **{("Seccomp", field): [{"type": "string"}] for field in ("allow", "deny", "architectures")},
     **{("Landlock", field): [{"type": "string"}] for field in ("read", "write", "execute", "ioctl_dev", "scopes")},
