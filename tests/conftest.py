@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 
 from arje.ctl.client import Client
 from arje.init.runtime import cgroup_name
+from arje.kernel import cgroup
 
 # A loaded machine is slow; that says nothing about the code.
 settings.register_profile("arje", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +30,11 @@ ROOT = Path(__file__).parent.parent
 NOBODY = 65534
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed")
+#: Whether a manager that a test starts finds a cgroup to make its own ones in.
+HAS_CGROUP = (own := cgroup.own()) is not None and os.access(own, os.W_OK)
+needs_cgroup = pytest.mark.skipif(not HAS_CGROUP, reason="no writable cgroup2 here")
+#: For managers with ``user=True``: root becomes nobody for them, who has no cgroup; another user stays what he is.
+no_cgroup = pytest.mark.skipif(HAS_CGROUP and os.geteuid() != 0, reason="this user has a delegated cgroup")
 
 
 def python_for_nobody() -> tuple[str, dict[str, str]] | None:

@@ -186,6 +186,8 @@ def _programs() -> dict[str, Path]:
     busybox = next((path for path in map(Path, ("/bin/busybox", "/usr/bin/busybox")) if path.exists()), None)
     if busybox is None:
         raise kernel.NoMachine("busybox is not installed: run tools/packages")
+    if b"/ld-linux" in busybox.read_bytes()[:4096]:  # its interpreter; tools/packages does not replace what is there
+        raise kernel.NoMachine(f"{busybox} needs shared libraries, which a small root has not: install busybox-static")
     return {"/usr/bin/busybox": busybox.resolve()}
 
 

@@ -15,11 +15,12 @@ from typing import Final
 #: Levels of tables and lists that a card may have; the deepest that means something has five.
 DEEPEST: Final = 100
 
-_BLANK: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*+")
-_KEY: Final = re.compile(r"""([A-Za-z0-9_-]+|"(?:[^"\\]++|\\.)*+"|'[^']*+')[ \t]*+(\.?)[ \t]*+""")
+# No `(…|…)*+`: in Debian 12's Python it loses matches (gh-106052). What is repeated here matches in one way only.
+_BLANK: Final = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*")
+_KEY: Final = re.compile(r"""([A-Za-z0-9_-]+|"(?:[^"\\]++|\\.)*"|'[^']*+')[ \t]*+(\.?)[ \t]*+""")
 _STRING: Final = re.compile(
-    r'''"""(?:[^"\\]++|\\.|"(?!""))*+"{3,5}|"(?:[^"\\]++|\\.)*+"'''
-    r"""|'''(?:[^']++|'(?!''))*+'{3,5}|'[^']*+'""",
+    r'''"""(?:[^"\\]++|\\.|"(?!""))*"{3,5}|"(?:[^"\\]++|\\.)*"'''
+    r"""|'''(?:[^']++|'(?!''))*'{3,5}|'[^']*+'""",
     re.DOTALL,
 )
 _BARE: Final = re.compile(r"[^,\]}#\n]*+")

@@ -126,7 +126,9 @@ def test_an_ordinary_users_manager_is_told_what_it_lacks(incarnator: Incarnator)
     assert {loss.feature for loss in lost} == {"join.pid"}
 
 
-@pytest.mark.parametrize("user", [False, True], ids=["manager", "ordinary user"])
+@pytest.mark.parametrize(
+    "user", [pytest.param(False, id="manager", marks=needs_root), pytest.param(True, id="ordinary user")]
+)
 def test_a_manager_finds_the_neighbour_by_its_label(manage: Callable[..., Manager], user: bool) -> None:
     space = 'namespaces = ["net", "user"]' if user else 'namespaces = ["net"]'
     both = 'join = {net = "first", user = "first"}' if user else 'join = {net = "first"}'

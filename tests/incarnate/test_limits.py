@@ -258,20 +258,21 @@ EVERY: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", CGROUP_FILES)
 def test_a_limit_without_its_controller_is_one_degradation_or_refused(
-    incarnator: Incarnator, run: Run, name: str, tmp_path: Path
+    incarnator: Incarnator, base: Path | None, run: Run, name: str, tmp_path: Path
 ) -> None:
     feature, soma = f"cgroup.{name}", {"cgroup": CgroupLimits(**{name: EVERY[name]})}
     if incarnator.capabilities[feature].available:
         pytest.skip("the controller is here; see tests/vm")
-    (lost,) = run("true", **soma, prefer=("cgroup",)).incarnation.degradations
+    *none, lost = run("true", **soma, prefer=("cgroup",)).incarnation.degradations
+    assert [loss.feature for loss in none] == (["cgroup"] if base is None else [])
     assert (lost.feature, lost.cause) == (feature, incarnator.capabilities[feature].cause)
     assert lost.cause in (Cause.CONTROLLER_MISSING, Cause.NOT_DELEGATED)
-    (foreseen,) = incarnator.dry_run(card_of("true", **soma)).degradations
-    assert foreseen.feature == feature
+    foreseen = incarnator.dry_run(card_of("true", **soma)).degradations
+    assert [loss.feature for loss in foreseen] == [loss.feature for loss in (*none, lost)]
     canary = tmp_path / "canary"
     with pytest.raises(IncarnationRefused) as refused:
         run("touch", str(canary), **soma, require=(feature,))
-    assert [loss.feature for loss in refused.value.degradations] == [feature]
+    assert [loss.feature for loss in refused.value.degradations if loss not in none] == [feature]
     assert not canary.exists()
 
 

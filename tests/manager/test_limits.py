@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from arje.kernel import cgroup
-from tests.conftest import Manager, sh
+from tests.conftest import Manager, needs_cgroup, sh
 
 Manage = Callable[..., Manager]
 SLEEP = sh("sleep 1000 & exec sleep infinity")
-needs_cgroup = pytest.mark.skipif(cgroup.own() is None, reason="no cgroup2 here")
 
 
 def test_a_limit_is_changed_until_the_service_starts_again(manage: Manage) -> None:
@@ -108,8 +106,9 @@ def test_a_manager_that_ends_thaws_what_it_stops(manage: Manage) -> None:
 
 
 def test_a_group_and_a_service_without_a_cgroup_cannot_be_frozen(manage: Manage) -> None:
-    hide = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh")
-    manager = manage({"web": SLEEP, "group": 'payload = "virtual"'}, prefix=hide)
+    hide = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"'
+    prefix = ("unshare", "--map-root-user", "--mount", "sh", "-c", hide, "sh")
+    manager = manage({"web": SLEEP, "group": 'payload = "virtual"'}, prefix=prefix)
     manager.settle("web", "group")
     done = manager.ctl("freeze", "web")
     assert done.returncode == 1

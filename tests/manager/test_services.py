@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Manager, sh
+from tests.conftest import Manager, needs_cgroup, no_cgroup, sh
 
 Manage = Callable[..., Manager]
 SLEEP = sh("exec sleep infinity")
@@ -47,6 +47,7 @@ def test_a_service_in_a_pid_namespace_stops_on_sigterm(manage: Manage) -> None:
     assert (stopped["last_exit"], stopped["kill_method"]) == ("signal TERM", "signal TERM")
 
 
+@needs_cgroup
 @pytest.mark.parametrize("spaces", ["", 'namespaces = ["pid", "mount"]'], ids=["bare", "pid namespace"])
 def test_who_does_not_heed_the_signal_is_killed_with_all_its_children(manage: Manage, spaces: str) -> None:
     card = sh("trap '' TERM; setsid sh -c 'trap \"\" TERM; exec sleep 1000' & echo up; wait; wait", spaces)
@@ -60,6 +61,7 @@ def test_who_does_not_heed_the_signal_is_killed_with_all_its_children(manage: Ma
     assert not any(alive(process["pid"]) for process in processes)
 
 
+@no_cgroup
 @pytest.mark.parametrize(
     ("spaces", "method"), [("", "subreaper walk"), ('namespaces = ["user", "pid", "mount"]', "pid namespace")]
 )

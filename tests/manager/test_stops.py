@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from arje.ctl.client import Client
-from tests.conftest import Manager, sh
+from tests.conftest import Manager, no_cgroup, sh
 from tests.manager.dead_mount import DeadMount, dead_mount
 from tests.manager.test_services import alive
 
@@ -105,6 +105,7 @@ def test_a_path_that_does_not_answer_holds_up_nobody(manage: Manage, dead: DeadM
     assert stop(manager, "a")["state"] == "stopped"
 
 
+@no_cgroup
 @pytest.mark.parametrize(
     "script", ["setsid sh -c 'echo $$; exec sleep 1000'", "sh -c 'echo $$; exec env -i sleep 1000'"]
 )
@@ -119,6 +120,7 @@ def test_without_cgroups_a_stray_is_found_by_its_mark_or_its_session(manage: Man
         pass
 
 
+@no_cgroup
 def test_without_cgroups_a_service_that_ends_by_itself_leaves_no_stray(manage: Manage, place: Path) -> None:
     os.mkfifo(place / "ready")
     (place / "ready").chmod(0o666)
@@ -129,6 +131,7 @@ def test_without_cgroups_a_service_that_ends_by_itself_leaves_no_stray(manage: M
     assert done["kill_method"] == "subreaper walk"
 
 
+@no_cgroup
 def test_a_stray_that_hides_ends_with_the_manager(manage: Manage) -> None:
     manager = manage({"a": sh("(env -i setsid sh -c 'echo $$; exec sleep 1000' &); exec sleep infinity")}, user=True)
     stray = int(manager.until("a", lambda a: bool(a["last_lines"]))["last_lines"][0]["text"])
