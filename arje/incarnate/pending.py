@@ -7,7 +7,6 @@ import errno
 import os
 import select
 import signal
-import time
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from arje import native
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import after, configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
+from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families.filters import SHOWN_AFTER
 from arje.incarnate.held import Held, Site, hold, look, unready
 from arje.incarnate.outcome import Outcome, discard
@@ -52,14 +52,14 @@ class Pending:
         blueprint: Blueprint,
         child: native.Child,
         group: Cgroup | None,
-        began: float,
+        watch: Stopwatch,
         number: int,
     ) -> None:
         self._owner = owner
         self._plan = blueprint
         self._child = child
         self._group = group
-        self._began = began
+        self._watch = watch
         self._number = number
         self._pid = child.pid
         self._hot = self._over = False
@@ -69,7 +69,6 @@ class Pending:
         self._told: Facts | None = None
         self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
         self._judged: tuple[Degradation, ...] = ()
-        self._confirmed = 0.0
         self.losses = blueprint.losses
         self.leader_pid = child.pid
         self._held: list[Held] = []
@@ -167,24 +166,30 @@ class Pending:
         """Take what the status channel holds, without waiting. Returns True at EOF: then call :meth:`finish`."""
         if self._shut and not self._await_helpers():
             return False
+        return self._hear(block=False)
+
+    def _hear(self, *, block: bool) -> bool:
+        """Take records until there is none (False), or no more will come (True)."""
         while True:
             try:
-                record = native.receive(self._child.status_fd)
+                record = native.receive(self._child.status_fd, block=block)
             except BlockingIOError:
                 return False
             except OSError as error:
                 self._give_up(Step.GATE, error, "recvmsg")
                 return True
             if record is None:
-                self._confirmed = time.monotonic()
+                self._watch.mark("exec")
                 return True
             self._take(record)
 
     def _take(self, record: native.Record) -> None:
         if record.kind == native.HOT:
             self._hot, self._pid = True, record.pid
+            self._watch.mark("report", record.monotonic_ns)
         elif record.kind == native.FACTS:
             self._facts += record.data
+            self._watch.mark("isolate", record.monotonic_ns)
         elif record.kind == native.WAITING:
             self._judge()
         elif record.kind == native.MAPS:
@@ -216,6 +221,7 @@ class Pending:
             self._give_up(Step.REPORT, error, str(error.filename or ""))
 
     def _let_on(self) -> None:
+        self._watch.mark("configure")
         try:
             native.release(self._child.status_fd)
         except BrokenPipeError:  # it has ended meanwhile; the channel says why
@@ -248,12 +254,11 @@ class Pending:
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
         self._told = facts
-        if facts and self._confirmed and self._plan.has & SHOWN_AFTER:
+        if facts and self._watch.ended("exec") and self._plan.has & SHOWN_AFTER:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
-        return verify.read_back(
-            replace(self._plan, losses=self.losses), facts, self._owner.ours, self._group, self.losses
-        )
+        plan = self._plan if self.losses is self._plan.losses else replace(self._plan, losses=self.losses)
+        return verify.read_back(plan, facts, self._owner.ours, self._group, self.losses)
 
     def _confirmed_by_a_look(
         self, grants: tuple[Grant, ...], losses: tuple[Degradation, ...]
@@ -268,9 +273,11 @@ class Pending:
     def wait(self) -> None:
         """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
         try:
-            self._poll()
-            while not self.advance():
+            while self._shut:
                 self._poll()
+                if self.advance():
+                    return
+            self._hear(block=True)
         except OSError as error:
             raise SetupFailed(self._plan.card.label, Step.GATE, error.errno or 0, "", "poll") from error
 
@@ -312,8 +319,9 @@ class Pending:
             cgroup=str(self._group.path) if self._group else "",
             grants=grants,
             degradations=losses,
-            setup_ms=(self._confirmed - self._began) * 1000,
-            started=self._confirmed,
+            setup_ms=self._watch.total_ms,
+            steps=tuple(self._watch.steps()),
+            started=self._watch.ended("exec"),
             namespaces=self._spaces,
         )
         return Outcome(incarnation, self._child, self._group, self._held)
