@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.payload import Payload, Virtual
-from arje.card.rules import Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
+from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
 from arje.card.soma import Soma
 from arje.card.supervision import Supervision, patience
 from arje.card.unreadable import Unreadable, shown
@@ -36,7 +36,7 @@ _LINEAGE: Final = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"ty
 class Permissions:
     """The ancestor's coarse wishes. Kept and shown; the soma is what is enforced."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     networking: Kept = None
     """What of the network it wishes; any shape."""
@@ -69,7 +69,7 @@ class Source:
 class Card:
     """One service: what it is called, what runs, in which body, how it is kept, and what it depends on."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     label: Annotated[str, _LABEL]
     """Unique name: letters, digits and ``@ . _ -``, at most 64 characters."""

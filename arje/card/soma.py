@@ -20,7 +20,7 @@ from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
 from arje.card.network import Network
 from arje.card.priority import IoPriority, Nice, OomScoreAdj, Scheduler, sound
 from arje.card.privileges import Capabilities, Keyring, Personality, Securebits
-from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
+from arje.card.rules import FORBID, Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
 __all__ = [
     "FEATURES",
@@ -51,7 +51,6 @@ __all__ = [
     "Tmpfs",
 ]
 
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 #: Card field → what it will be, for fields that isolation.md promises and that this version refuses by name.
 NOT_YET: Final = {
@@ -79,7 +78,7 @@ _CPUS: Final = Rule(
 class Stdio:
     """Where descriptors 0, 1 and 2 lead: ``null``, ``log`` (1 and 2), ``inherit``, ``file:PATH`` or ``append:PATH``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     stdin: Annotated[str, _STDIN] = "null"
     """Where it reads: ``null``, ``inherit`` or ``file:/PATH``."""
@@ -93,7 +92,7 @@ class Stdio:
 class Soma:
     """Everything that surrounds the payload."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     namespaces: Namespaces = field(default_factory=Namespaces)
     """Which namespaces are its own: a table, a list of kinds, or a preset: ``"all"`` is pid, mount, net, uts, ipc and
