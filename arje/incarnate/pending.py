@@ -166,13 +166,9 @@ class Pending:
         """Take what the status channel holds, without waiting. Returns True at EOF: then call :meth:`finish`."""
         if self._shut and not self._await_helpers():
             return False
-        return self._hear(block=False)
-
-    def _hear(self, *, block: bool) -> bool:
-        """Take records until there is none (False), or no more will come (True)."""
         while True:
             try:
-                record = native.receive(self._child.status_fd, block=block)
+                record = native.receive(self._child.status_fd)
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -273,11 +269,9 @@ class Pending:
     def wait(self) -> None:
         """Block until the channel's end: what a program without a loop calls. First the wait, then the look."""
         try:
-            while self._shut:
+            self._poll()
+            while not self.advance():
                 self._poll()
-                if self.advance():
-                    return
-            self._hear(block=True)
         except OSError as error:
             raise SetupFailed(self._plan.card.label, Step.GATE, error.errno or 0, "", "poll") from error
 
