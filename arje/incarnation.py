@@ -268,7 +268,9 @@ class Incarnation:
 
     ``pid`` is the payload's pid as the host sees it, ``leader_pid`` the child that arje waits for (the reaper stub when
     the service has a pid namespace, else the same). ``cgroup`` is the absolute directory, empty when it has none.
-    ``setup_ms`` is clone to confirmed exec, in milliseconds. ``started`` is CLOCK_MONOTONIC seconds at confirmed exec.
+    ``setup_ms`` is the start to confirmed exec, in milliseconds, and ``steps`` is what it is made of, in order:
+    ``("plan", 0.01)``, cgroup, clone, configure (what the parent does for the waiting child), isolate (what the child
+    does for itself), report (what it tells of itself), exec. ``started`` is CLOCK_MONOTONIC seconds at confirmed exec.
     """
 
     id: int
@@ -279,6 +281,7 @@ class Incarnation:
     grants: tuple[Grant, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     setup_ms: float = 0.0
+    steps: tuple[tuple[str, float], ...] = ()
     started: float = 0.0
     namespaces: dict[str, str] = field(default_factory=dict)
 

@@ -11,8 +11,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
@@ -34,11 +34,17 @@ COMMANDS: Final = {
 PRIVATE: Final = ("unshare", "--mount", "--propagation", "private", "--")
 
 
-def life(command: tuple[str, ...]) -> tuple[int, int]:
+#: Files that a command finds open, by descriptor.
+Opened = Mapping[int, Path]
+_NONE: Final[Opened] = {}
+
+
+def life(command: tuple[str, ...], opened: Opened = _NONE) -> tuple[int, int]:
     """Run a command; return the nanoseconds to the program's first byte and to its end. Raises CalledProcessError."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 2)]
-    actions = [*null, (os.POSIX_SPAWN_DUP2, writer, 1)]
+    files = [(os.POSIX_SPAWN_OPEN, fd, str(path), os.O_RDONLY, 0) for fd, path in opened.items()]
+    actions = [*null, (os.POSIX_SPAWN_DUP2, writer, 1), *files]
     began = time.perf_counter_ns()
     pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions, setsigmask=())
     os.close(writer)
@@ -52,14 +58,22 @@ def life(command: tuple[str, ...]) -> tuple[int, int]:
     return spoke - began, ended - began
 
 
-def absent(name: str) -> str:
+def absent(name: str, packages: Mapping[str, str] = PACKAGES) -> str:
     """Return why a peer is left out before it was tried; empty when it is installed."""
-    return "" if shutil.which(name) else f"{name} is not installed; apt install {PACKAGES[name]}"
+    return "" if shutil.which(name) else f"{name} is not installed; apt install {packages[name]}"
 
 
-def refused(name: str, command: tuple[str, ...]) -> str:
+def refused(name: str, command: tuple[str, ...], opened: Opened = _NONE) -> str:
     """Return why a peer cannot make its sandbox here; empty when it can."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    with ExitStack() as stack:
+        for number, path in opened.items():
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            os.dup2(fd, number)
+            stack.callback(os.close, number)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, pass_fds=tuple(opened)
+        )
     return "" if done.returncode == 0 else f"{name} cannot run here: {' '.join(done.stderr.split()) or done.returncode}"
 
 
@@ -93,8 +107,7 @@ def enter_bundle(directory: Path) -> tuple[str, ...]:
 
     crun populates its /dev with nodes of its own and replaces ptmx, so it gets an empty one: not the host's.
     """
-    if os.stat("/proc/self/ns/mnt").st_ino == os.stat(f"/proc/{os.getppid()}/ns/mnt").st_ino:
-        raise RuntimeError("this would change the mounts of the machine")
+    refuse_shared_mounts()
     root = str(directory / "rootfs")
     for words in (
         ("--bind", "/", root),
@@ -102,8 +115,19 @@ def enter_bundle(directory: Path) -> tuple[str, ...]:
         ("-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"),
     ):
         subprocess.run(["mount", *words], check=True)
-    state = ("--root", str(directory / "state"), "--cgroup-manager=disabled")
-    crun = ("crun", *state, "run", "--bundle", str(directory), f"arje-bench-{os.getpid()}")
+    crun = crun_command(directory)
     if why := refused("crun", crun):
         raise RuntimeError(why)
     return crun
+
+
+def refuse_shared_mounts() -> None:
+    """Raise RuntimeError unless this process has a mount namespace that its parent has not."""
+    if os.stat("/proc/self/ns/mnt").st_ino == os.stat(f"/proc/{os.getppid()}/ns/mnt").st_ino:
+        raise RuntimeError("this would change the mounts of the machine")
+
+
+def crun_command(directory: Path) -> tuple[str, ...]:
+    """Return what runs the bundle in a directory."""
+    state = ("--root", str(directory / "state"), "--cgroup-manager=disabled")
+    return ("crun", *state, "run", "--bundle", str(directory), f"arje-bench-{os.getpid()}")

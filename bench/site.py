@@ -17,8 +17,10 @@ from arje import native
 from arje.card.card import Card
 from arje.card.payload import Native
 from arje.card.soma import Namespaces, Soma
+from arje.incarnate.outcome import Outcome
 from arje.incarnate.plan import clone_flags
 from arje.incarnate.spawn import Incarnator, StdioFds
+from arje.incarnation import Degradation
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
 from bench.main import CannotRun
@@ -83,6 +85,24 @@ class Site:
         stdio = (self.null, self.null, self.null)
         return native.bench(encoded, stdio, clone_flags=flags, cgroup=group, count=count)
 
+    def losses(self) -> tuple[Degradation, ...]:
+        """Return what one start of the card loses here. Raises what a refused start raises."""
+        outcome = self.incarnator.incarnate(self.card, StdioFds(self.null, self.null, self.null))
+        losses = outcome.incarnation.degradations
+        self._end(outcome)
+        return losses
+
+    def steps(self) -> dict[str, int]:
+        """Return the nanoseconds of each step of one start, as the incarnation has them."""
+        outcome = self.incarnator.incarnate(self.card, StdioFds(self.null, self.null, self.null))
+        self._end(outcome)
+        return {name: round(ms * 1e6) for name, ms in outcome.incarnation.steps}
+
+    @staticmethod
+    def _end(outcome: Outcome) -> None:
+        os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
+        outcome.close()
+
     def lives(self, count: int) -> list[tuple[int, int]]:
         """Return the nanoseconds to the payload's first byte and to its end of ``count`` whole lives.
 
@@ -97,9 +117,7 @@ class Site:
         pending.wait()
         os.read(reader, 1)
         spoke = time.perf_counter_ns()
-        outcome = pending.finish()
-        os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
-        outcome.close()
+        self._end(pending.finish())
         ended = time.perf_counter_ns()
         os.close(reader)
         os.close(writer)

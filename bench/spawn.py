@@ -106,21 +106,21 @@ def render(whole: dict[str, object]) -> str:
             f"Linux {machine['kernel']}, {machine['cpus']} × {machine['cpu']}, Python {machine['python']}; µs"
             + ("" if facts["own_cgroup"] else ", without a cgroup: none is writable here"),
             f"\nplan → confirmed exec (goal: ≤ {GOALS['c']} × the C loop)",
-            _rows(
+            rows(
                 {WORDS[name]: loop[name] for name in WORDS}, {WORDS[name]: how for name, how in loop["ratio"].items()}
             ),
             f"\nthe same from a larger manager (goal: ≤ {GOALS['large']} × the small one)",
-            _rows(sizes, {list(sizes)[1]: ballast["ratio"]}),
+            rows(sizes, {list(sizes)[1]: ballast["ratio"]}),
             f"\nthe same sandbox by others, to the payload's first byte (goal: ≤ {GOALS['bwrap']} × bwrap)",
-            _rows(others["start"], others["start"]["ratio"]),
+            rows(others["start"], others["start"]["ratio"]),
             "\nand until it has ended and all is cleaned up",
-            _rows(others["life"], others["life"]["ratio"]),
+            rows(others["life"], others["life"]["ratio"]),
             *notes,
         )
     )
 
 
-def _rows(sides: dict[str, Any], ratios: dict[str, dict[str, float]]) -> str:
+def rows(sides: dict[str, Any], ratios: dict[str, dict[str, float]]) -> str:
     """One line a side; those with a ratio show how many times theirs arje's (the first line's) time is."""
     rows = [["", "p10", "p50", "p90", "samples", "arje is ×", "at p10", "by round"]]
     for name, found in sides.items():

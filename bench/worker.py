@@ -1,7 +1,7 @@
 """Other processes that are asked for samples in turn: one line with a count in, one JSON line out, until EOF.
 
 ``python -m bench.worker arje MEGABYTES`` spawns from a process of that size, ``python -m bench.worker crun DIRECTORY``
-runs crun from a mount namespace in which it can work.
+runs crun from a mount namespace in which it can work, ``box DIRECTORY`` does so with the full sandbox.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from arje.kernel import process
-from bench import peers, site
+from bench import boxes, peers, site
 from bench.main import CannotRun
 from bench.measure import STOPPING
 
@@ -85,8 +85,8 @@ def serve(samples: Callable[[int], list[Any]], **hello: object) -> None:
 
 def main(kind: str, argument: str) -> None:
     """Be a worker."""
-    if kind == "crun":
-        crun = peers.enter_bundle(Path(argument))
+    if kind in ("crun", "box"):
+        crun = (boxes if kind == "box" else peers).enter_bundle(Path(argument))
         serve(lambda count: [peers.life(crun) for _ in range(count)])
     else:
         with site.opened() as here:

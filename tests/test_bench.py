@@ -34,9 +34,9 @@ def numbers(value: Any) -> Iterator[float]:
 def test_without_a_name_it_lists_the_benchmarks_with_a_line_each() -> None:
     done = bench()
     assert done.returncode == 0, done.stderr
-    [line] = done.stdout.splitlines()
-    assert line.split(maxsplit=1)[0] == "spawn"
-    assert "C" in line
+    names = [line.split(maxsplit=1)[0] for line in done.stdout.splitlines()]
+    assert names == ["spawn", "sandbox"]
+    assert all(len(line.split(maxsplit=1)[1]) > 20 for line in done.stdout.splitlines())
 
 
 def test_a_wrong_name_gets_the_nearest_right_one() -> None:
@@ -70,3 +70,23 @@ def test_spawn_prints_one_json_object_and_leaves_nothing_behind() -> None:
         assert number > 0
     assert found["ballast"]["large"]["rss_mb"] > found["ballast"]["small"]["rss_mb"]
     assert list(Path("/sys/fs/cgroup").glob("**/arje-bench-*")) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the sandbox benchmark needs root")
+def test_sandbox_compares_the_whole_sandbox_tells_its_steps_and_leaves_nothing_behind() -> None:
+    done = bench("sandbox", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    start, life = found["start"], found["life"]
+    own = {"arje", "arje, overlay + landlock"}
+    peers = start.keys() - {*own, "ratio", "fastest"}
+    assert len(peers) + len(found["left_out"]) == 3, found["left_out"]  # bwrap, firejail, crun
+    assert not peers or start["fastest"] in peers
+    assert start["ratio"].keys() == life["ratio"].keys() == peers | own - {"arje"}
+    assert [*found["steps"]] == ["plan", "cgroup", "clone", "configure", "isolate", "report", "exec"]
+    assert {"clone: mount pid net uts ipc cgroup", "unshare: user namespace"} <= set(found["operations"])
+    for number in numbers([start, life, found["steps"]]):
+        assert math.isfinite(number)
+        assert number > 0
+    assert list(Path("/sys/fs/cgroup").glob("**/arje-bench-*")) == []
+    assert list(Path("/run").glob("arje-bench-box*")) == []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.payload import Payload, Virtual
-from arje.card.rules import Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
+from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
 from arje.card.soma import Soma
 from arje.card.supervision import Supervision, patience
 from arje.card.unreadable import Unreadable, shown
@@ -40,7 +40,7 @@ class Permissions:
     them, are kept and shown, and enforce nothing.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     networking: Kept = None
     """``none`` (not even lo), ``loopback``, ``outbound`` (it connects, nobody connects to it) or ``full``, the host's."""
@@ -73,7 +73,7 @@ class Source:
 class Card:
     """One service: what it is called, what runs, in which body, how it is kept, and what it depends on."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     label: Annotated[str, _LABEL]
     """Unique name: letters, digits and ``@ . _ -``, at most 64 characters."""

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.nearest import nearest
-from arje.card.rules import Rule, matching, whole
+from arje.card.rules import FORBID, Rule, matching, whole
 from arje.card.unreadable import Unreadable, shown
 
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 LIMITS: Final = ("rbps", "wbps", "riops", "wiops")
 _MOST: Final = 2**63 - 1
 _EXAMPLE: Final = 'write {"/dev/vda" = {rbps = "1M"}}, or ["/dev/vda rbps=1M wiops=100"]'
@@ -29,7 +28,7 @@ Rate = Annotated[int | str, _RATE]
 class IoMax:
     """Limits for one whole device. None means: not asked for, ``"max"``: no limit."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     device: Annotated[str, _DEVICE]
     """Path of its node (``/dev/vda``), or its number (``254:0``)."""

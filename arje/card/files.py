@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.rules import Flag, Rule, Text, Texts, matching, whole, whole_rule
+from arje.card.rules import FORBID, Flag, Rule, Text, Texts, matching, whole, whole_rule
 
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 _MOST: Final = 2**63 - 1
 _BYTES: Final = Rule(
     whole(0, _MOST), {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _MOST}, {"type": "string"}]}
@@ -27,7 +26,7 @@ _NAME: Final = matching("[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", "is no file name", 
 class Overlay:
     """An overlay mount (kernel: filesystems/overlayfs). Without an upper layer it is read-only."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     lower: Texts
     """Directories that are read, uppermost first; a card may write one as text."""
@@ -45,7 +44,7 @@ class Overlay:
 class PivotRoot:
     """The service's new root (pivot_root(2)). With ``put_old_name`` the old root stays reachable below that directory."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     new_root: Text
     """Directory that becomes ``/``."""
@@ -57,7 +56,7 @@ class PivotRoot:
 class Bind:
     """A file or directory of the manager's that is seen at ``target``. A card may write ``"-/src:/dst:ro"``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     source: Text
     """Path as the manager sees it."""
@@ -82,7 +81,7 @@ class Bind:
 class Tmpfs:
     """A private tmpfs(5) that belongs to the service's user. A card may write ``"/tmp:64M"``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     target: Text
     """``/`` makes it the service's root."""
@@ -102,7 +101,7 @@ class Tmpfs:
 class Proc:
     """How the service's own /proc is mounted (proc(5))."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     hidepid: Annotated[str, _HIDEPID] = "off"
     """``off``, ``noaccess``, ``invisible`` or ``ptraceable``: which processes of others are seen."""
@@ -114,7 +113,7 @@ class Proc:
 class InjectedFile:
     """A file at ``path``: written there on the service's own tmpfs, elsewhere bound read-only over what is there."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     path: Text
     """Where the service sees it."""
@@ -132,7 +131,7 @@ class InjectedFile:
 class Symlink:
     """A symlink at ``path``, on the service's own tmpfs or overlay. A card may write a table ``{"/bin" = "usr/bin"}``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     path: Text
     """Where it lies."""
@@ -144,7 +143,7 @@ class Symlink:
 class Credential:
     """A secret, readable by the service's user alone, in the directory that ``$CREDENTIALS_DIRECTORY`` names."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     name: Annotated[str, _NAME]
     """Name of the file: letters, digits and ``. _ -``."""

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.nearest import nearest
-from arje.card.rules import Flag, Rule, Text, many, text, whole
+from arje.card.rules import FORBID, Flag, Rule, Text, many, text, whole
 from arje.card.syscalls import KNOWN, SETS
 from arje.card.unreadable import Unreadable, shown, together
-
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 ARCHITECTURES: Final = ("native", "x86", "x86_64", "x32", "arm", "aarch64")
 SCOPES: Final = ("abstract-unix-socket", "signal")
@@ -87,7 +85,7 @@ class Seccomp:
     be taken off again, and every process below has it too. ``execve`` must be allowed (``@default`` holds it).
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     allow: Annotated[tuple[str, ...], _CALLS] = ()
     """System calls and sets that are allowed. Empty means: everything that is not denied."""
@@ -117,7 +115,7 @@ class Landlock:
     service's own root. One that is missing fails the start, unless it is written with a dash: ``"-/opt/may/be/there"``.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     read: Annotated[tuple[str, ...], _PATHS] | None = None
     """Files that may be read and directories that may be listed."""

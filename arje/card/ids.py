@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.rules import Rule, many, text, whole_rule
+from arje.card.rules import FORBID, Rule, many, text, whole_rule
 from arje.card.unreadable import Unreadable, shown, together
-
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 #: The largest uid and gid; 2**32 - 1 is (uid_t) -1, which setresuid(2) takes for "leave it as it is".
 LARGEST: Final = 2**32 - 2
@@ -42,7 +40,7 @@ Id = Annotated[int, whole_rule(0, LARGEST)]
 class IdMap:
     """One line of a uid_map or gid_map (user_namespaces(7)): ``inside``, ``outside``, ``count``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     inside: Id
     """First id inside the namespace."""
@@ -78,7 +76,7 @@ IdMaps = Annotated[tuple[IdMap, ...], Rule(_apart)]
 class RunAs:
     """The identity of the payload. Names or numbers; TOML may also write ``run_as = "user:group"``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     user: Who
     """Name or number; a number need not be in the user database."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.rules import matching
-
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+from arje.card.rules import FORBID, matching
 
 Label = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,63}", "is no label", "name a service", empty=True)]
 
@@ -19,7 +17,7 @@ class Join:
     An ordinary user's manager needs ``user`` of the same service as well: a namespace belongs to its user namespace.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     mount: Label = ""
     """The service whose mounts it sees; its root is then that service's."""

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.devices import IoMax
-from arje.card.rules import Flag, Rule, text, whole, whole_rule
+from arje.card.rules import FORBID, Flag, Rule, text, whole, whole_rule
 from arje.card.unreadable import Unreadable, shown
-
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 #: The sixteen limits of setrlimit(2), by the names that /proc/PID/limits and prlimit(1) use; the value is RLIMIT_*.
 RLIMITS: Final = {
@@ -100,7 +98,7 @@ _CPUSET: Final = Rule(_cpuset, {"type": "string", "pattern": r"^[0-9]+(-[0-9]+)?
 class CgroupLimits:
     """Place and limits in cgroup v2 (kernel: admin-guide/cgroup-v2). None means: not asked for."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     path: Annotated[str, Rule(_path, {"type": "string"})] = ""
     """Directory below the manager's own cgroup; empty means the label. A leading slash means nothing."""

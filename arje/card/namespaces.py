@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.rules import Flag, Rule, matching, real
-
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
-
+from arje.card.rules import FORBID, Flag, Rule, matching, real
 
 _LONGEST: Final = 2**62 // 10**9  # seconds; half of what the kernel's clocks can hold (KTIME_SEC_MAX / 2)
 Offset = Annotated[
@@ -31,7 +28,7 @@ Hostname = Annotated[
 class Namespaces:
     """Which of the eight namespace kinds are the service's own. TOML may also write a list: ``["mount", "pid"]``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     mount: Flag = False
     """Its own mounts (mount_namespaces(7))."""
@@ -59,7 +56,7 @@ class Namespaces:
 class TimeOffsets:
     """Offsets of a time namespace's clocks in seconds (time_namespaces(7))."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     monotonic: Offset = 0.0
     """Added to CLOCK_MONOTONIC, in seconds; may be negative."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.rules import Flag, Text, Texts, whole_rule
+from arje.card.rules import FORBID, Flag, Text, Texts, whole_rule
 
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 #: What ``mode`` may say.
 MODES: Final = ("", "host", "none", "loopback")
 Mtu = Annotated[int, whole_rule(68, 65535)]
@@ -17,7 +16,7 @@ Mtu = Annotated[int, whole_rule(68, 65535)]
 class Route:
     """One route inside. TOML may also write ``"10.1.0.0/16 via 10.0.0.1"``; ``default`` is every address of a family."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     to: Text
     """Destination: ``"10.1.0.0/16"``, or ``"default"`` together with ``via``."""
@@ -31,7 +30,7 @@ class Route:
 class Veth:
     """A pair of devices: one end inside, the other on a bridge of the manager's network (veth(4))."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     bridge: Text
     """The bridge's name."""
@@ -60,7 +59,7 @@ class Pasta:
     A port is written ``"8080"``, ``"8080:80"`` (outside:inside), ``"8000-8010"`` or ``"127.0.0.1/8080:80"``.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     tcp: Texts = ()
     """TCP ports of the host that lead inside."""
@@ -91,7 +90,7 @@ class Network:
     All but ``host`` imply a net namespace.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     mode: Text = ""
     """``"host"``, ``"none"`` or ``"loopback"``; empty beside ``veth`` or ``pasta``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.rules import Rule, Text, Texts, many, matching, text
+from arje.card.rules import FORBID, Rule, Text, Texts, many, matching, text
 from arje.card.unreadable import Unreadable, shown
 
 _NAME: Final = matching("[^=\\x00]+", "is no name of a variable", 'write a name without "="')
@@ -44,7 +44,7 @@ class Native:
     ``ARJE_SERVICE``, by which a service's processes are known where no cgroup holds them.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     exec: Annotated[str, Rule(_program, {"type": "string", "minLength": 1})]
     """Absolute path of the program, or a bare name that is looked up in PATH."""
@@ -66,7 +66,7 @@ class Native:
 class Legacy(Native):
     """A daemon that expects systemd's surroundings; ``fakes`` names the ones it needs (systemd-compat gives them)."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     fakes: Texts = ()
     """Surroundings to be faked; none exists before systemd-compat does."""

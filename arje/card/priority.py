@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.nearest import nearest
-from arje.card.rules import Flag, Rule, Seconds, text, whole_rule
+from arje.card.rules import FORBID, Flag, Rule, Seconds, text, whole_rule
 from arje.card.unreadable import Unreadable, shown
 
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 IO_KINDS: Final = ("realtime", "best-effort", "idle")
 POLICIES: Final = ("other", "batch", "idle", "fifo", "rr", "deadline")
 _WITH_PRIORITY: Final = ("fifo", "rr")
@@ -35,7 +34,7 @@ def _one_of(names: tuple[str, ...], what: str) -> Rule:
 class IoPriority:
     """Whose I/O goes first (ioprio_set(2)); ``"best-effort:4"`` in one word. Only some I/O schedulers heed it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     kind: Annotated[str, _one_of(IO_KINDS, "class")]
     """``realtime``, ``best-effort`` or ``idle``."""
@@ -50,7 +49,7 @@ class IoPriority:
 class Scheduler:
     """Policy of the CPU scheduler (sched(7)); ``"fifo:50"``, ``"batch"`` in one word."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     policy: Annotated[str, _one_of(POLICIES, "policy")]
     """``other``, ``batch``, ``idle``, ``fifo``, ``rr`` or ``deadline``."""

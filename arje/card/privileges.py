@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card.nearest import nearest
-from arje.card.rules import Check, Rule, many, text
+from arje.card.rules import FORBID, Check, Rule, many, text
 from arje.card.unreadable import Unreadable, shown
-
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 #: The capabilities of capabilities(7), each at the place of its number; cards may write them in any case, with CAP_ before.
 _CAPABILITIES: Final = """
@@ -99,7 +97,7 @@ Keyring = Annotated[str, Rule(named(KEYRINGS, "keyring"), {"enum": list(KEYRINGS
 class Capabilities:
     """Which capabilities the payload has (capabilities(7)). A list stands for exactly these, ``[]`` for none at all."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     bounding: Names | None = None
     """What no program of the service can ever get beyond; None leaves what the manager has."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from arje.card.card import Card
 from arje.card.limits import RLIMITS
-from arje.card.loader import adapter
 from arje.card.namespaces import Namespaces
 from arje.card.normalise import PRESETS
 from arje.card.privileges import CAPABILITY_LIST, PERSONALITIES, SECUREBITS
+from arje.card.rules import FORBID
 
 _RATE: Final = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}
 _SIZE: Final = {"type": "string", "pattern": r"^\s*\d+\s*[KMGTkmgt]?([iI]?[bB])?\s*$"}
@@ -94,7 +95,7 @@ _ENVIRONMENT: Final = {
 
 def card_schema() -> dict[str, Any]:
     """Return the schema (JSON Schema 2020-12) of a TOML card; the file's name may stand for the label."""
-    schema: dict[str, Any] = adapter().json_schema()
+    schema = _described()
     definitions = schema["$defs"]
     definitions["Limit"] = _BOUNDS
     schema["properties"].pop("source", None)
@@ -112,6 +113,17 @@ def card_schema() -> dict[str, Any]:
         definitions["Legacy"]["properties"][field] = words
     written: dict[str, Any] = _without_null(schema)
     return written
+
+
+def _described() -> dict[str, Any]:
+    """Return what pydantic makes of the dataclasses, docstrings included."""
+    from pydantic import TypeAdapter
+
+    FORBID["use_attribute_docstrings"] = True
+    try:
+        return TypeAdapter(Card).json_schema()
+    finally:
+        del FORBID["use_attribute_docstrings"]
 
 
 def _properties(schema: dict[str, Any], place: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from arje.card.namespaces import Hostname, Namespaces, TimeOffsets
 from arje.card.network import Network
 from arje.card.priority import IoPriority, Nice, OomScoreAdj, Scheduler, sound
 from arje.card.privileges import Capabilities, Keyring, Personality, Securebits
-from arje.card.rules import Flag, Rule, Text, Texts, many, matching, whole, whole_rule
+from arje.card.rules import FORBID, Flag, Rule, Text, Texts, many, matching, whole, whole_rule
 
 __all__ = [
     "FEATURES",
@@ -51,7 +51,6 @@ __all__ = [
     "Tmpfs",
 ]
 
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 #: Card field → what it will be, for fields that isolation.md promises and that this version refuses by name.
 NOT_YET: Final[dict[str, str]] = {}
@@ -85,7 +84,7 @@ class Stdio:
     Descriptors that name the same ``tty:`` or ``socket:`` share it: one connection, as from inetd.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     stdin: Annotated[str, _STDIN] = "null"
     """Where it reads: ``null``, ``inherit``, ``file:/PATH``, ``tty:/dev/TTY`` or ``socket:/PATH``, which it connects to."""
@@ -100,7 +99,7 @@ class Stdio:
 class Soma:
     """Everything that surrounds the payload."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     namespaces: Namespaces = field(default_factory=Namespaces)
     """Which namespaces are its own: a table, a list of kinds, or a preset: ``"all"`` is pid, mount, net, uts, ipc and

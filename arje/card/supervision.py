@@ -7,10 +7,8 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card import signals
-from arje.card.rules import Rule, Seconds, many, text, whole, whole_rule
+from arje.card.rules import FORBID, Rule, Seconds, many, text, whole, whole_rule
 from arje.card.unreadable import Unreadable
-
-_FORBID: Final[dict[str, Any]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 class Kind(StrEnum):
@@ -53,7 +51,7 @@ Signal = Annotated[str, Rule(_signal, _SIGNAL)]
 class RateLimit:
     """At most ``starts`` starts in ``interval`` seconds; one more and the service is ``failed`` (start-limit)."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     starts: Annotated[int, whole_rule(0, 10**6)] = 10
     """Number of starts; 0 means no limit."""
@@ -65,7 +63,7 @@ class RateLimit:
 class Supervision:
     """How a service is kept. Durations are seconds here; a card may write ``"200ms"`` or ``"5m"``."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, Any]] = FORBID
 
     kind: Kind = Kind.DAEMON
     """What it is: a daemon, a one-shot, or somebody else's to keep."""

@@ -27,6 +27,8 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Waiting", escape(waits(paper, service)) or "about to start")
     _failure(paper, service)
     _field(paper, "Restart", escape(_restart(service)))
+    if service["setup_steps"]:
+        _field(paper, "Set-up", _setup(service))
     _main(paper, service)
     _isolation(paper, service)
     _processes(paper, service)
@@ -67,6 +69,12 @@ def _state(paper: Paper, service: Data) -> str:
     if service["state"] not in ("running", "waiting", "failed"):
         text += f"     {cause(service['cause'])}"
     return text
+
+
+def _setup(service: Data) -> str:
+    """The steps of the start, each with its time."""
+    steps = ", ".join(f"{entry['step']} {entry['ms']:.2f}" for entry in service["setup_steps"])
+    return f"{_ms(service['setup_ms'])}: {steps}"
 
 
 def _ms(count: float) -> str:

@@ -17,7 +17,6 @@ from typing import NamedTuple, Protocol
 
 from arje import native
 from arje.card.soma import Soma
-from arje.incarnate import pasta
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families.network import NEEDS, falls_back, outer_name, wishes
 from arje.incarnate.family import loss_of
@@ -180,6 +179,8 @@ def _pair(plan: Blueprint, site: Site) -> Held:
 
 
 def _pasta(plan: Blueprint, site: Site) -> Held:
+    from arje.incarnate import pasta  # few services have one
+
     asked = plan.soma.network.pasta if plan.soma.network else None
     assert asked is not None
     userns = f"/proc/{site.pid}/ns/user" if "user" in plan.kinds else ""

@@ -26,7 +26,7 @@ def target(pid: int, *, parent: int | None) -> Iterator[int]:
     """
     directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if parent is not None and int(process.parse_status(_read(directory, "status"))["PPid"]) != parent:
+        if parent is not None and f"\nPPid:\t{parent}\n".encode() not in _read(directory, "status"):
             raise ProcessLookupError(errno.ESRCH, "the child is gone")
         yield directory
     finally:
@@ -67,9 +67,12 @@ def text(lines: tuple[IdMap, ...]) -> str:
     return "".join(f"{line.inside} {line.outside} {line.count}\n" for line in lines)
 
 
-def _read(directory: int, name: str) -> str:
-    with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)) as file:
-        return file.read()
+def _read(directory: int, name: str) -> bytes:
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(fd, 4096)  # of status, what is wanted is among the first
+    finally:
+        os.close(fd)
 
 
 def _write(directory: int, name: str, text: str) -> None:

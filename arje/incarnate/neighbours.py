@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from arje.card.join import Join
 from arje.errors import SetupFailed
@@ -28,6 +29,16 @@ class Doors:
 
     joins: tuple[int, ...]
     pid_namespace: int
+
+
+#: Of a service that enters no namespace.
+CLOSED: Final = Doors((), -1)
+_NOBODY: Final = Join()
+
+
+def enters(blueprint: Blueprint) -> bool:
+    """Whether a plan enters any namespace of others, so that :func:`opened` has something to do."""
+    return blueprint.soma.join != _NOBODY
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import errno
 import os
 import select
 import signal
-import time
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from arje import native
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import after, configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
+from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families.filters import SHOWN_AFTER
 from arje.incarnate.held import Held, Site, hold, look, unready
 from arje.incarnate.outcome import Outcome, discard
@@ -63,14 +63,14 @@ class Pending:
         blueprint: Blueprint,
         child: native.Child,
         group: Cgroup | None,
-        began: float,
+        clock: Stopwatch,
         number: int,
     ) -> None:
         self._owner = owner
         self._plan = blueprint
         self._child = child
         self._group = group
-        self._began = began
+        self._clock = clock
         self._number = number
         self._pid = child.pid
         self._hot = self._over = False
@@ -80,7 +80,6 @@ class Pending:
         self._told: Facts | None = None
         self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
         self._judged: tuple[Degradation, ...] = ()
-        self._confirmed = 0.0
         self.losses = blueprint.losses
         self.leader_pid = child.pid
         self._held: list[Held] = []
@@ -187,15 +186,17 @@ class Pending:
                 self._give_up(Step.GATE, error, "recvmsg")
                 return True
             if record is None:
-                self._confirmed = time.monotonic()
+                self._clock.mark("exec")
                 return True
             self._take(record)
 
     def _take(self, record: native.Record) -> None:
         if record.kind == native.HOT:
             self._hot, self._pid = True, record.pid
+            self._clock.mark("report", record.monotonic_ns)
         elif record.kind == native.FACTS:
             self._facts += record.data
+            self._clock.mark("isolate", record.monotonic_ns)
         elif record.kind == native.WAITING:
             self._judge()
         elif record.kind == native.MAPS:
@@ -237,6 +238,7 @@ class Pending:
             self._give_up(Step.REPORT, error, str(error.filename or ""))
 
     def _let_on(self) -> None:
+        self._clock.mark("configure")
         try:
             native.release(self._child.status_fd)
         except BrokenPipeError:  # it has ended meanwhile; the channel says why
@@ -269,12 +271,11 @@ class Pending:
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
         self._told = facts
-        if facts and self._confirmed and self._plan.has & SHOWN_AFTER:
+        if facts and self._clock.ended("exec") and self._plan.has & SHOWN_AFTER:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
-        return verify.read_back(
-            replace(self._plan, losses=self.losses), facts, self._owner.ours, self._group, self.losses
-        )
+        plan = self._plan if self.losses is self._plan.losses else replace(self._plan, losses=self.losses)
+        return verify.read_back(plan, facts, self._owner.ours, self._group, self.losses)
 
     def _confirmed_by_a_look(
         self, grants: tuple[Grant, ...], losses: tuple[Degradation, ...]
@@ -336,8 +337,9 @@ class Pending:
             cgroup=str(self._group.path) if self._group else "",
             grants=grants,
             degradations=losses,
-            setup_ms=(self._confirmed - self._began) * 1000,
-            started=self._confirmed,
+            setup_ms=self._clock.total_ms,
+            steps=tuple(self._clock.steps()),
+            started=self._clock.ended("exec"),
             namespaces=self._spaces,
         )
         return Outcome(incarnation, self._child, self._group, self._held, self._plan)

@@ -20,10 +20,11 @@ from arje.card.card import Card
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import configure, forecast, idmap, plan
 from arje.incarnate.blueprint import Blueprint
+from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.family import loss_of
 from arje.incarnate.forecast import Forecast
-from arje.incarnate.neighbours import Doors, Neighbours, nobody, opened
+from arje.incarnate.neighbours import CLOSED, Doors, Neighbours, enters, nobody, opened
 from arje.incarnate.observe import Observer, observed
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
@@ -129,26 +130,31 @@ class Incarnator:
             raise SetupFailed(card.label, Step.PREPARE, error.errno or 0, "", str(error)) from error
 
     def _begin(self, card: Card, stdio: StdioFds) -> Pending:
-        began = time.monotonic()
+        watch = Stopwatch()
         blueprint, encoded = self.prepared(card)
         refused = refusals(card.soma, blueprint.losses)
         if refused:
             raise IncarnationRefused(card.label, refused)
         configure.make_directories(blueprint, self._variables.get("RUNTIME_DIR", ""))
+        if not enters(blueprint):
+            return self._start(blueprint, encoded, stdio, CLOSED, watch)
         with opened(blueprint, self.neighbours) as (blueprint, doors):
-            return self._start(blueprint, encoded, stdio, doors, began)
+            return self._start(blueprint, encoded, stdio, doors, watch)
 
     def _start(
-        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, doors: Doors, began: float
+        self, blueprint: Blueprint, encoded: native.Plan, stdio: StdioFds, doors: Doors, watch: Stopwatch
     ) -> Pending:
+        watch.mark("plan")
         group, losses = self._make_cgroup(blueprint)
+        watch.mark("cgroup")
         try:
             blueprint, child, late = self._clone(blueprint, encoded, stdio, group, doors)
+            watch.mark("clone")
         except BaseException:
             if group is not None:
                 discard(group)
             raise
-        pending = Pending(self, blueprint, child, group, began, next(self._numbers))
+        pending = Pending(self, blueprint, child, group, watch, next(self._numbers))
         try:
             pending.losses += losses
             pending.configure(enter_cgroup=late)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import arje
-from arje import log, paths
+from arje import paths
 from arje.errors import ArjeError
 
 
@@ -30,7 +30,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 failed, 2 usage."""
     words = sys.argv[1:] if argv is None else argv
     _open_standard_descriptors()
-    log.set_up()
     try:
         if words[:1] == ["check"]:
             from arje.card.check import main_check
@@ -66,8 +65,10 @@ def _open_standard_descriptors() -> None:
 
 
 def _manage(options: argparse.Namespace) -> int:
+    from arje import log  # structlog takes 20 ms, and the other commands write no log
     from arje.init.daemon import Options, run
 
+    log.set_up()
     user = options.user or os.geteuid() != 0
     runtime = options.runtime_dir or (paths.user_runtime() if user else paths.SYSTEM_RUNTIME)
     cards = tuple(options.cards or (paths.user_cards() if user else paths.SYSTEM_CARDS))

@@ -77,7 +77,7 @@ class CapabilitySet:
     @classmethod
     def detect(cls, cgroup_base: Path | None, *, probe: Callable[[int], int] = native.probe_clone) -> CapabilitySet:
         """Try everything. ``probe`` is the seam of the tests: clone flags to errno."""
-        found = [_clone(probe(0)), *(_namespace(feature, flag, probe) for feature, flag in KINDS.items()), _join()]
+        found = [_clone(probe(0)), *_namespaces(probe), _join()]
         controllers: frozenset[str] = frozenset()
         if cgroup_base is None:
             cause = Availability(
@@ -121,6 +121,17 @@ def _join() -> Availability:
         return Availability("join", True)
     cause, detail, remedy = cause_of_errno(error, "join")
     return Availability("join", False, False, cause, error, "setns", detail, remedy)
+
+
+def _namespaces(probe: Callable[[int], int]) -> list[Availability]:
+    """Try all that a root has in one child, and one by one only what that does not settle: a child takes a millisecond."""
+    user = KINDS["user"]
+    together = sum(flag for flag in KINDS.values() if flag != user)
+    had = probe(together) == 0
+    return [
+        Availability(feature, True) if had and flag != user else _namespace(feature, flag, probe)
+        for feature, flag in KINDS.items()
+    ]
 
 
 def _namespace(feature: str, flag: int, probe: Callable[[int], int]) -> Availability:

@@ -76,7 +76,7 @@ def _ops(*, user: bool) -> list[Op]:
     ]
     return [
         Op("mount-private", optional=True),
-        Op("stage", optional=True, slot=_STAGE),
+        Op("stage", optional=True, slot=_STAGE, a=1),
         Op("mount-tmpfs", optional=True, p=b"tmpfs", r=b"root", a=MOUNT["base"], needs=_STAGE, slot=_BASE),
         *(op._replace(optional=True, needs=_BASE) for op in on_base),
     ]

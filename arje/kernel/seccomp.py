@@ -1,4 +1,4 @@
-"""Filters over system calls (seccomp(2)): compiling them with libseccomp, and reading what a compiled one decides.
+"""Filters over system calls (seccomp(2)): compiling them, and reading what a compiled one decides.
 
 A filter is a program of classic BPF over the system call's number, architecture and arguments, in the kernel's own format
 (an array of struct sock_filter, 8 bytes each). :func:`decide` runs one, so that what it does to arje's own last calls is
@@ -15,6 +15,7 @@ from functools import cache
 from typing import Final
 
 from arje import native
+from arje.kernel import bpf
 
 ALLOW: Final = 0x7FFF0000
 LOG: Final = 0x7FFC0000
@@ -32,8 +33,6 @@ PROBES: Final[Mapping[str, Callable[[], None]]] = {
     "seccomp.user-notif": lambda: native.seccomp_knows(USER_NOTIF),
 }
 
-#: AUDIT_ARCH_* by machine (linux/audit.h).
-_ARCHES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 #: Calls that libseccomp may be too old for; from 403 on all architectures number alike.
 _NEWER_NAMES: Final = """cachestat fchmodat2 map_shadow_stack futex_wake futex_wait futex_requeue statmount listmount
     lsm_get_self_attr lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat listxattrat removexattrat
@@ -47,7 +46,7 @@ _ONLY_HERE: Final = {
 
 def arch() -> int:
     """Return this machine's AUDIT_ARCH_* number."""
-    return _ARCHES[os.uname().machine]
+    return bpf.ARCHES[os.uname().machine]
 
 
 @cache
@@ -69,12 +68,15 @@ def compiled(
 ) -> bytes:
     """Return the filter that gives each named call its action, all other calls ``default``.
 
-    Calls of an architecture that is not named get ``foreign``. Raises OSError: ENOENT without libseccomp, EINVAL for an
+    Calls of an architecture that is not named get ``foreign``. With others than this machine's it is libseccomp that
+    compiles. Raises OSError: ENOENT without libseccomp, EINVAL for an
     architecture that does not go with this machine's.
     """
     others = [name for name in architectures if name != "native"]
     numbered = {name: (native.syscall_number(name) if others else number_of(name)) for name in rules}
     pairs = sorted((number, rules[name]) for name, number in numbered.items() if number != -1)
+    if not others:
+        return bpf.own(pairs, default=default, foreign=foreign, machine=os.uname().machine)
     return native.seccomp_compile(default, foreign, others, pairs)
 
 
@@ -119,7 +121,7 @@ def decide(program: bytes, number: int, *, arch: int = 0, arguments: int = 0) ->
     """
     steps = instructions(program)
     low, high = arguments & 0xFFFFFFFF, arguments >> 32
-    data = (number & 0xFFFFFFFF, arch or _ARCHES[os.uname().machine], 0, 0, *(low, high) * 6)
+    data = (number & 0xFFFFFFFF, arch or bpf.ARCHES[os.uname().machine], 0, 0, *(low, high) * 6)
     at = accumulator = 0
     while True:
         code, true, false, value = steps[at]

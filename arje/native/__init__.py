@@ -66,6 +66,9 @@ CLONE_NEW: Final = {
 }
 
 
+_NO_JOINS: Final = [-1] * int(_lib.ARJE_JOINS)
+
+
 class Op(NamedTuple):
     """One step for the child: its name, whether its failure may be survived, and what the step needs (see abi.h)."""
 
@@ -130,7 +133,7 @@ class Plan:
         self.c.reaper_fd = _reaper_fd() if reaper else -1
         self.c.reaper_death_signal = reaper_death_signal
         self.c.reaper_session = reaper_session
-        self.c.idmap_fd = -1
+        self.c.idmap_fd, self.c.joins = -1, _NO_JOINS
         self.c.op_count, self.c.ops = len(ops), array
         self.c.paths, self.c.argv, self.c.envp = self._strings(paths), self._strings(argv), self._strings(envp)
         self._keep.append(array)
@@ -196,7 +199,8 @@ class Spawner:
         self._stdio[0], self._stdio[1], self._stdio[2] = stdio
         plan.c.clone_flags, plan.c.early_unshare, plan.c.cgroup_fd = clone_flags, early_unshare, cgroup_fd
         plan.c.say_ready, plan.c.apart = say_ready, apart
-        plan.c.joins = [*joins, *[-1] * (int(_lib.ARJE_JOINS) - len(joins))]
+        if joins:
+            plan.c.joins = [*joins, *_NO_JOINS[len(joins) :]]
         plan.c.idmap_fd = idmap_fd
         answer = self._spawn(plan, stack, pid_namespace)
         if answer < 0:

@@ -21,7 +21,7 @@ enum arje_step {
     ARJE_LOOPBACK,
     ARJE_NETWORK,       /* p: one rtnetlink request, a: its length, q: name of the device that it is about */
     /* Of the mounts: p what, q how, r where (below the working directory), a ARJE_MAKE ..., b MOUNT_ATTR_... */
-    ARJE_STAGE,         /* what mounts.c puts a new root together on; it becomes the working directory */
+    ARJE_STAGE,         /* what mounts.c puts a new root together on, a: for an overlay too; the working directory from then on */
     ARJE_ROOT,          /* p: directory that becomes the new root with all that is mounted below it */
     ARJE_MOUNT_OVERLAY, /* p: options of a tmpfs for its upper layer or 0, q: its own, b: bytes that statfs(2) has to tell */
     ARJE_MOUNT_TMPFS,   /* p: type of file system, q: name, NUL, value, NUL, and so on */

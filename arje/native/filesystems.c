@@ -92,8 +92,6 @@ long arje_do_mount_overlay(const struct arje_op *op, const char **syscall) {
 static long node(long dev, const char *name, const char *outside, unsigned device, const char **syscall) {
     *syscall = "mknod";
     long error = raw4(__NR_mknodat, dev, name, ARJE_CHARACTER | 0666, device);
-    if (error == 0)
-        return raw3(__NR_fchmodat, dev, name, 0666);
     if (error != -EPERM)
         return error;
     *syscall = "open_tree device";
@@ -125,6 +123,7 @@ static long below(long dev, const char *name, const char *type, const char *opti
 
 static long populate(long dev, const char *pts, const char **syscall) {
     long error = 0;
+    raw1(__NR_umask, 0); /* for the nodes; nothing else here is made with more than it shall have */
 #define NODE(name, major, minor)                                                                                       \
     if (error == 0)                                                                                                    \
     error = node(dev, name, "/dev/" name, (major) << 8 | (minor), syscall)
@@ -151,7 +150,6 @@ static long populate(long dev, const char *pts, const char **syscall) {
 
 /* All or nothing: half a /dev is taken away again. */
 long arje_do_mount_dev(const struct arje_op *op, const char **syscall) {
-    raw1(__NR_umask, 022);
     long dev = arje_filesystem("tmpfs", "mode\0" "0755\0size\0" "4m\0", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, syscall);
     if (dev < 0)
         return dev;

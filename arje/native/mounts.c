@@ -56,8 +56,8 @@ static long enter_stage(const char **syscall) {
     return error;
 }
 
-static long furnish_stage(const char **syscall) {
-    static const char names[] = "old\0" "root\0" "merged\0" "overlay\0" "empty\0";
+static long furnish_stage(int overlay, const char **syscall) {
+    const char *names = overlay ? "old\0" "root\0" "merged\0" "overlay\0" "empty\0" : "old\0" "root\0";
     long error = enter_stage(syscall);
     if (error < 0)
         return error;
@@ -102,13 +102,12 @@ long arje_take_back(long error) {
 }
 
 long arje_do_stage(const struct arje_op *op, const char **syscall) {
-    (void)op;
     raw1(__NR_umask, 022);
-    long answer = furnish_stage(syscall);
+    long answer = furnish_stage(op->a != 0, syscall);
     if (answer == -EINVAL) {
         answer = make_root_a_mount(syscall);
         if (answer == 0)
-            answer = furnish_stage(syscall);
+            answer = furnish_stage(op->a != 0, syscall);
     }
     if (answer < 0)
         return answer;

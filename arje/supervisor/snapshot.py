@@ -214,6 +214,7 @@ def _life(service: Service) -> dict[str, Any]:
         "permissions": words(service.card.permissions) if service.card.permissions else None,
         "supervision": plain | {"success_exit": [str(word) for word in supervision.success_exit]},
         "ready_ms": _ready_ms(service),
+        "setup_steps": [{"step": step, "ms": ms} for step, ms in running.steps] if running else [],
         "last_exit_wall": _ended(service) if service.last_exit else None,
         "backoff_step": service.step,
         "backoff_steps": _steps(supervision),

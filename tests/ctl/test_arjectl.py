@@ -304,6 +304,8 @@ def test_the_detail_names_what_was_asked_and_not_granted(manage: Manage) -> None
     assert "remedy:" in shown
     assert "+ mount" in shown
     assert "set-up" in shown
+    (line,) = [line for line in shown.splitlines() if "Set-up: " in line]
+    assert re.search(r"ms: plan [0-9.]+, cgroup [0-9.]+, clone [0-9.]+, configure .*exec [0-9.]+$", line)
 
 
 def test_a_failed_start_says_where_why_and_what_to_type_next(manage: Manage) -> None:

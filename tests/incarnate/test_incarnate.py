@@ -46,6 +46,25 @@ def test_a_service_that_runs_as_nobody_in_a_user_namespace_is_root_inside_and_no
     assert ran.output.split() == ["0", "0", "0", "65534", "1"]
 
 
+STEPS = ("plan", "cgroup", "clone", "configure", "isolate", "report", "exec")
+
+
+@needs_root
+def test_the_time_of_every_step_is_told_and_together_they_are_the_whole(run: Run, base: Path | None) -> None:
+    ran = run("/bin/true", namespaces=Namespaces(mount=True, pid=True, user=True))
+    steps = dict(ran.incarnation.steps)
+    assert tuple(steps) == STEPS
+    assert all(ms > 0 for step, ms in steps.items() if step != "cgroup" or base)
+    assert sum(steps.values()) == pytest.approx(ran.incarnation.setup_ms)
+
+
+def test_a_child_whose_clock_is_another_one_does_not_spoil_the_times(run: Run) -> None:
+    ran = run("/bin/true", namespaces=Namespaces(time=True), time_offsets=TimeOffsets(monotonic=86400.0))
+    assert {"plan", "clone", "configure", "exec"} <= dict(ran.incarnation.steps).keys()
+    assert all(0 <= ms <= ran.incarnation.setup_ms for _, ms in ran.incarnation.steps)
+    assert sum(ms for _, ms in ran.incarnation.steps) == pytest.approx(ran.incarnation.setup_ms)
+
+
 @needs_root
 def test_the_maps_of_a_card_are_written_line_by_line(run: Run) -> None:
     lines = (IdMap(inside=0, outside=100000, count=10), IdMap(inside=10, outside=0, count=1))

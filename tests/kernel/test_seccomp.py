@@ -1,4 +1,4 @@
-"""Compiled filters: what libseccomp makes of a list is what the list says, read by an interpreter of our own."""
+"""Compiled filters: what is made of a list is what the list says, read by an interpreter of our own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arje import native
 from arje.card.filters import Seccomp
 from arje.card.syscalls import KNOWN, SETS
 from arje.incarnate.families.filters import program_of, rules
-from arje.kernel import seccomp
+from arje.kernel import bpf, seccomp
 from arje.kernel.seccomp import ALLOW, ERRNO, KILL_PROCESS, LOG, decide
 
 pytestmark = pytest.mark.skipif(not native.has_libseccomp(), reason="libseccomp is not installed")
@@ -70,6 +70,33 @@ def test_an_architecture_that_is_named_is_filtered_by_its_own_numbers() -> None:
 def test_an_architecture_of_another_machine_is_an_error() -> None:
     with pytest.raises(OSError, match="Invalid argument"):
         seccomp.compiled({}, default=ALLOW, foreign=KILL_PROCESS, architectures=["native", "vax"])
+
+
+ACTIONS = st.sampled_from([ALLOW, LOG, EPERM, ENOSYS, KILL_PROCESS])
+
+
+@given(st.dictionaries(st.sampled_from([seccomp.number_of(name) for name in HERE]), ACTIONS), ACTIONS, ACTIONS)
+def test_our_own_short_filter_and_libseccomps_long_one_decide_alike(
+    rules: dict[int, int], default: int, foreign: int
+) -> None:
+    pairs = sorted(rules.items())
+    ours = bpf.own(pairs, default=default, foreign=foreign, machine=os.uname().machine)
+    theirs = native.seccomp_compile(default, foreign, [], pairs)
+    edges = {number + step for number in rules for step in (-1, 0, 1)}
+    for number in {*edges, 0, 9999, 0x3FFFFFFF, 0x40000000, 0x40000001, 0xFFFFFFFE, 0xFFFFFFFF} - {-1}:
+        assert decide(ours, number) == decide(theirs, number), hex(number)
+    assert decide(ours, 0, arch=I386) == decide(theirs, 0, arch=I386) == foreign
+
+
+def test_a_filter_with_more_ranges_than_one_jump_reaches_decides_for_each() -> None:
+    pairs = [(number, ALLOW) for number in range(0, 1200, 2)]
+    program = bpf.own(pairs, default=EPERM, foreign=KILL_PROCESS, machine=os.uname().machine)
+    assert [decide(program, number) for number in range(1200)] == [ALLOW, EPERM] * 600
+
+
+def test_the_usual_filter_is_short_because_each_start_compiles_it_again() -> None:
+    program = program_of(Seccomp(allow=("@system-service",)))
+    assert len(seccomp.instructions(program)) < 200
 
 
 def test_calls_that_are_newer_than_libseccomp_are_numbered_all_the_same() -> None:

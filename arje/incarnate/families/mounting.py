@@ -98,7 +98,7 @@ class Mounting:
     def _base(self) -> None:
         """The new root: an overlay, a tmpfs, a directory, or a copy of the manager's own."""
         soma, have = self.scene.soma, self.scene.have
-        self._of_root(Op("stage", slot=_STAGE), "", "a new root is put together")
+        self._of_root(Op("stage", slot=_STAGE, a="overlay" in have), "", "a new root is put together")
         if "overlay" in have and overlay_is_root(soma):
             self._of_base(*self._overlay(b"root", MOUNT["base"]), next(spots(soma, frozenset({"overlay"}))))
         elif (index := root_tmpfs(soma)) is not None and "tmpfs./" in have:
