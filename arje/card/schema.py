@@ -23,11 +23,8 @@ _MODE: Final = {"type": "string", "pattern": "^0?o?[0-7]{1,4}$"}
 _BIND: Final = {"anyOf": [{"type": "string", "pattern": "^-?[^:]+(:[^:]+(:(ro|rw))?)?$"}, {"$ref": "#/$defs/Bind"}]}
 
 
-def _named(place: str, key: str) -> dict[str, Any]:
-    """A table of texts, or of tables that get their ``key`` from the name that they have in it."""
-    tables = {"type": "object", "properties": {}, "$comment": f"a {place} without {key}"}
-    return {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, tables]}}
-
+#: A table of texts, or of tables that get their key from the name that they have in it.
+_NAMED: Final = {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "object"}]}}
 
 #: (definition, field) → other ways in which a file may write the field (``normalise.py``).
 _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
@@ -48,9 +45,9 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Soma", "tmpfs"): [{"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Tmpfs"}]}}],
     ("Tmpfs", "size"): [_SIZE],
     ("Soma", "masked_paths"): [{"const": "kernel"}],
-    ("Soma", "files"): [_named("InjectedFile", "path")],
+    ("Soma", "files"): [_NAMED],
     ("Soma", "symlinks"): [{"type": "object", "additionalProperties": {"type": "string"}}],
-    ("Soma", "credentials"): [_named("Credential", "name")],
+    ("Soma", "credentials"): [_NAMED],
     ("Soma", "network"): [{"enum": ["host", "none", "loopback"]}],
     ("Network", "routes"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     **{("Veth", field): [{"type": "string"}] for field in ("address", "bridge_address", "gateway")},

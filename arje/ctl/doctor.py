@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Titles, and the features below them by the first part of their names; the last takes what is left.
 _GROUPS: Final = (
-    ("Namespaces", ("mount", "pid", "net", "uts", "ipc", "user", "cgroup-ns", "time")),
+    ("Namespaces", ("clone", "join", "mount", "pid", "net", "uts", "ipc", "user", "cgroup-ns", "time")),
     (
         "Files",
         (

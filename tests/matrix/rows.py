@@ -6,6 +6,8 @@ lack is asked for beyond what everybody has: limits over the manager's own (``LI
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +94,19 @@ def rows(place: Path) -> Table:
         "loopback": {"namespaces": ["net"]},
         "parent_death_signal": {"parent_death_signal": "KILL"},
         "new_session": {},
+        "controlling_tty": {"controlling_tty": _terminal()},
         "chdir": {"chdir": "/usr"},
         "umask": {"umask": "027"},
     }
+
+
+@cache
+def _terminal() -> str:
+    """A terminal that nobody has; its other end stays open in this process."""
+    _, slave = os.openpty()
+    name = os.ttyname(slave)
+    os.close(slave)
+    return name
 
 
 def _identities() -> Table:

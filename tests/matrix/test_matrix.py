@@ -36,6 +36,7 @@ NEVER_LOST = {
     "dumpable": "every process may lower a limit",
     "no_new_privs": "the kernel grants it to everybody",
     "parent_death_signal": "the kernel grants it to everybody",
+    "controlling_tty": "who may open a terminal that nobody has may take it",
 }
 
 
