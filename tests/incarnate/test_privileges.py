@@ -26,6 +26,7 @@ Run = Callable[..., Ran]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root is needed")
 LOOK = ("grep", "-E", "^Cap|^NoNewPrivs|^Seccomp:", "/proc/self/status")
 SOMEBODY = RunAs(user=1234, group=1235)
+KILL = 1 << CAPABILITIES.index("kill")
 BIND, CHOWN = 1 << CAPABILITIES.index("net_bind_service"), 1 << CAPABILITIES.index("chown")
 
 
@@ -57,14 +58,14 @@ def granted(ran: Ran) -> dict[str, str]:
 @pytest.mark.parametrize("user", [None, SOMEBODY], ids=["root", "somebody"])
 @pytest.mark.parametrize("space", [False, True], ids=["here", "user namespace"])
 def test_a_list_is_exactly_what_the_payload_has(run: Run, user: RunAs | None, space: bool) -> None:
-    soma = asked('capabilities = ["CAP_NET_BIND_SERVICE", "Chown"]') | {"run_as": user}
+    soma = asked('capabilities = ["CAP_KILL", "Chown"]') | {"run_as": user}
     if space:
         line = (IdMap(inside=0, outside=100000, count=2000),)
         soma |= {"namespaces": Namespaces(user=True), "uid_map": line, "gid_map": line}
     ran = run(*LOOK, **soma)
-    seen, both = sets(ran), BIND | CHOWN
+    seen, both = sets(ran), KILL | CHOWN
     assert seen == {"Inh": both, "Prm": both, "Eff": both, "Bnd": both, "Amb": both if user else 0}
-    assert granted(ran)["capabilities.keep"] == granted(ran)["capabilities.bounding"] == "chown net_bind_service"
+    assert granted(ran)["capabilities.keep"] == granted(ran)["capabilities.bounding"] == "chown kill"
 
 
 @needs_root

@@ -22,7 +22,7 @@ from arje.card.soma import (
 from arje.errors import SetupFailed
 from arje.incarnate import plan
 from arje.incarnate.spawn import Incarnator, StdioFds
-from arje.incarnation import Incarnation
+from arje.incarnation import Cause, Incarnation
 from tests.conftest import ROOT, needs_root
 from tests.incarnate.conftest import Ran, card_of
 
@@ -121,3 +121,15 @@ def test_an_early_filter_that_would_stop_the_report_is_a_mistake_of_the_card(run
 def test_a_mode_that_begins_with_zero_is_no_drift(run: Run) -> None:
     ran = run("true", namespaces=PID, tmpfs=(Tmpfs(target="/mnt", mode=0o070),))
     assert not ran.incarnation.degradations
+
+
+@needs_root
+def test_a_capability_over_a_network_that_is_the_managers_is_not_called_granted(run: Run) -> None:
+    bind = "import socket; socket.socket().bind(('127.0.0.1', 81))"
+    sets = Capabilities(keep=("kill", "net_bind_service"), bounding=("kill", "net_bind_service"))
+    ran = run("/usr/bin/python3", "-c", bind, namespaces=Namespaces(user=True, net=True), capabilities=sets)
+    (lost,) = ran.incarnation.degradations
+    assert (lost.feature, lost.obtained, lost.cause) == ("capabilities.keep", "kill", Cause.NOT_DELEGATED)
+    assert ran.exit.code == 1, "it has it over no network"
+    own = run("/usr/bin/python3", "-c", bind, namespaces=Namespaces(net=True), capabilities=sets)
+    assert (own.incarnation.degradations, own.exit.code) == ((), 0)

@@ -32,6 +32,11 @@ AFTER: Final[dict[str, Finisher]] = {}
 
 _ALL: Final = 2**64 - 1
 _NUMBER: Final = {name: number for number, name in enumerate(CAPABILITIES)}
+#: Capabilities over the owner of a network namespace. A root manager's user namespaces come last (isolation.md §3, 6), so
+#: the networks of its services are owned by its own.
+_OVER_NETWORKS: Final = sum(
+    1 << _NUMBER[name] for name in ("net_bind_service", "net_broadcast", "net_admin", "net_raw")
+)
 _TABLES: Final = (("securebits", SECUREBITS), ("personality", PERSONALITIES))
 
 
@@ -169,6 +174,10 @@ def foresee(soma: Soma, asked_user: bool, capabilities: CapabilitySet) -> Iterat
                 "give it to the manager, or ask for a user namespace",
             )
             yield _loss(wish, names(bits & mine_to_give), Cause.NO_CAPABILITY, detail, remedy)
+        elif capabilities.privileged and soma.namespaces.user and (void := bits & _OVER_NETWORKS):
+            detail = f"{names(void)}: its network belongs to the manager's user namespace, not to its own"
+            remedy = "leave namespaces.user out, or run it under an ordinary user's manager"
+            yield _loss(wish, names(bits & ~void), Cause.NOT_DELEGATED, detail, remedy)
     if (wish := wished.get("disable_nested_userns")) and capabilities.privileged and not soma.namespaces.user:
         detail = "without a user namespace of its own the limit would be the manager's"
         yield _loss(wish, "none", Cause.NOT_DELEGATED, detail, "add namespaces.user")
