@@ -66,7 +66,7 @@ class Incarnator:
         self._spawner = native.Spawner()
         self._numbers = itertools.count(1)
         self._time_early = 0  # CLONE_NEWTIME once the kernel turned out to be older than 6.2
-        self._prepared: dict[int, tuple[Card, Blueprint, native.Plan]] = {}
+        self._prepared: dict[str, tuple[Card, Blueprint, native.Plan]] = {}
         self._ours = Facts.of_process("self")
         self._idmaps: dict[tuple[str, ...], int] = {}
         self.neighbours: Neighbours = nobody
@@ -168,16 +168,13 @@ class Incarnator:
         if (observer := self.observers.get(card.label)) is not None:
             blueprint = observed(plan.make(card, self.capabilities, variables=self._variables), observer)
             return blueprint, _encode(blueprint)
-        known = self._prepared.get(id(card))
-        if (
-            known is not None and known[0] is card and not getattr(card.payload, "env_file", ())
-        ):  # those may have changed
+        known = self._prepared.get(card.label)
+        may_change = bool(getattr(card.payload, "env_file", ()))
+        if known is not None and known[0] is card and not may_change:
             return known[1], known[2]
         blueprint = plan.make(card, self.capabilities, variables=self._variables)
         encoded = _encode(blueprint)
-        if len(self._prepared) > 4096:  # cards of reloads long past
-            self._prepared.clear()
-        self._prepared[id(card)] = (card, blueprint, encoded)
+        self._prepared[card.label] = (card, blueprint, encoded)
         return blueprint, encoded
 
     def _make_cgroup(self, blueprint: Blueprint) -> tuple[Cgroup | None, tuple[Degradation, ...]]:

@@ -224,6 +224,11 @@ class Spawner:
             os.close(own)
         return int(answer)
 
+    def __del__(self) -> None:
+        """Unmap the stacks that are not lent: a probe's spawner lives for one look at the machine."""
+        for stack in self._stacks:
+            _lib.arje_stack_free(stack)
+
     def give_back(self, child: Child) -> None:
         """Take back the stack of a child whose status channel said EOF (or that was killed and reaped)."""
         if len(self._stacks) < 16:
