@@ -25,7 +25,7 @@ from arje.incarnate.caller import Caller
 from arje.incarnate.seen import Seen
 from arje.incarnate.setup import PlannedOp
 from arje.kernel import seccomp
-from arje.native import notices
+from arje.native import filtering, notices
 
 LOG = log.logger()
 #: The first of these ops, the filter comes right before it: here the right to set one is there, if it ever is.
@@ -65,7 +65,7 @@ class Observer:
 
     def _judge(self, notice: notices.Notice) -> int:
         """Take note of a call. Returns 0, or the errno that it gets."""
-        name = native.syscall_name(notice.number)
+        name = filtering.syscall_name(notice.number)
         if self._over:
             return 0
         try:

@@ -12,6 +12,7 @@ from typing import Final
 from arje.card import env_file, signals
 from arje.card.card import Card
 from arje.card.disk import NoText
+from arje.card.files import Proc
 from arje.card.payload import Native
 from arje.card.soma import IdMap, Soma
 from arje.errors import SetupFailed
@@ -206,18 +207,20 @@ def _place(setup: ChildSetup, scene: Scene, *, judged: bool) -> None:
     if soma.chdir:
         setup.with_chdir(soma.chdir)
     limits.place(setup, scene)
-    setup.with_report(_facts(scene.have), judged=judged)
+    setup.with_report(_facts(scene), judged=judged)
     if soma.no_new_privs:
         setup.with_no_new_privs()
     privileges.place_last(setup, scene)
     filters.place(setup, scene)
 
 
-def _facts(have: frozenset[str]) -> int:
-    """Return the bits of the facts by which these features are read back."""
+def _facts(scene: Scene) -> int:
+    """Return the bits of the facts by which the features that are had are read back."""
     bits = FACT["status"]
-    for feature in have:
+    for feature in scene.have:
         shown_by = SHOWN_BY.get(feature) or SHOWN_BY.get(feature.partition(".")[0], "status")
+        if feature == "proc" and not isinstance(scene.soma.proc, Proc):
+            shown_by = "proc"  # nothing of it but that it is a new one
         bits |= FACT[shown_by]
     return bits
 

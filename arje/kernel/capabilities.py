@@ -19,6 +19,7 @@ from arje import native
 from arje.incarnation import Cause
 from arje.kernel import delegation, landlock, mounts, network, process, raises, seccomp
 from arje.kernel.powers import SETPCAP, SYS_ADMIN, Powers
+from arje.native import filtering
 
 #: Namespace kinds by the names of their features (the cgroup namespace is ``cgroup-ns``; ``cgroup`` is the directory).
 KINDS: Final = {("cgroup-ns" if kind == "cgroup" else kind): flag for kind, flag in native.CLONE_NEW.items()}
@@ -257,7 +258,7 @@ def _filters() -> Iterator[Availability]:
 
 
 def _libseccomp() -> Availability:
-    if native.has_libseccomp():
+    if filtering.has_libseccomp():
         return Availability("libseccomp", True)
     detail, remedy = "libseccomp is not installed", "install the package libseccomp2"
     return Availability("libseccomp", False, False, Cause.HELPER_MISSING, detail=detail, remedy=remedy)

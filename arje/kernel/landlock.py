@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from arje import native
+from arje.native import filtering
 
 EXECUTE: Final = 1 << 0
 WRITE_FILE: Final = 1 << 1
@@ -54,13 +54,13 @@ LATER: Final = {
 FILES: Final = WRITE | RUN | MAKE_DEVICE | IOCTL_DEV
 
 #: Features by what raises OSError when the kernel lacks them.
-PROBES: Final[Mapping[str, Callable[[], object]]] = {"landlock": native.landlock_abi}
+PROBES: Final[Mapping[str, Callable[[], object]]] = {"landlock": filtering.landlock_abi}
 
 
 def abi() -> int:
     """Return the version of the ABI, 0 when there is none."""
     try:
-        return native.landlock_abi()
+        return filtering.landlock_abi()
     except OSError:
         return 0
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Final
 
-from arje import native
 from arje.kernel import bpf
+from arje.native import filtering
 
 ALLOW: Final = 0x7FFF0000
 LOG: Final = 0x7FFC0000
@@ -27,10 +27,10 @@ LONGEST: Final = 4096  # instructions: BPF_MAXINSNS
 
 #: Features by what raises OSError when the kernel lacks them (seccomp(2)).
 PROBES: Final[Mapping[str, Callable[[], None]]] = {
-    "seccomp": lambda: native.seccomp_knows(ERRNO),
-    "seccomp.kill-process": lambda: native.seccomp_knows(KILL_PROCESS),
-    "seccomp.log": lambda: native.seccomp_knows(LOG),
-    "seccomp.user-notif": lambda: native.seccomp_knows(USER_NOTIF),
+    "seccomp": lambda: filtering.seccomp_knows(ERRNO),
+    "seccomp.kill-process": lambda: filtering.seccomp_knows(KILL_PROCESS),
+    "seccomp.log": lambda: filtering.seccomp_knows(LOG),
+    "seccomp.user-notif": lambda: filtering.seccomp_knows(USER_NOTIF),
 }
 
 #: Calls that libseccomp may be too old for; from 403 on all architectures number alike.
@@ -52,7 +52,7 @@ def arch() -> int:
 @cache
 def number_of(name: str) -> int:
     """Return the number of a system call here; negative when this machine has no call of this name."""
-    number = native.syscall_number(name)
+    number = filtering.syscall_number(name)
     if number != -1:
         return number
     return _NEWER.get(name, _ONLY_HERE.get(os.uname().machine, {}).get(name, -1))
@@ -73,11 +73,11 @@ def compiled(
     architecture that does not go with this machine's.
     """
     others = [name for name in architectures if name != "native"]
-    numbered = {name: (native.syscall_number(name) if others else number_of(name)) for name in rules}
+    numbered = {name: (filtering.syscall_number(name) if others else number_of(name)) for name in rules}
     pairs = sorted((number, rules[name]) for name, number in numbered.items() if number != -1)
     if not others:
         return bpf.own(pairs, default=default, foreign=foreign, machine=os.uname().machine)
-    return native.seccomp_compile(default, foreign, others, pairs)
+    return filtering.seccomp_compile(default, foreign, others, pairs)
 
 
 _INSTRUCTION: Final = struct.Struct("=HBBI")

@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 12
+_ABI: Final = 13
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -285,45 +285,6 @@ def probe_setns() -> int:
 def exec_error(child: Child) -> int:
     """Return the errno with which execve failed in a child, 0 when it did not. Only between EOF and :meth:`give_back`."""
     return int(_lib.arje_exec_error(child.stack))
-
-
-def landlock_abi() -> int:
-    """Return the version of landlock's ABI here. Raises OSError (ENOSYS: not built in, EOPNOTSUPP: switched off)."""
-    return _check(_lib.arje_landlock_abi())
-
-
-def seccomp_knows(action: int) -> None:
-    """Raise OSError unless the kernel knows a seccomp action (seccomp(2): SECCOMP_GET_ACTION_AVAIL)."""
-    _check(_lib.arje_seccomp_knows(action))
-
-
-def has_libseccomp() -> bool:
-    """Return whether libseccomp is installed."""
-    return bool(_lib.arje_libseccomp() == 0)
-
-
-def syscall_number(name: str) -> int:
-    """Return a system call's number; negative: this machine lacks it; -1: libseccomp, or its absence, does not know it."""
-    return int(_lib.arje_seccomp_number(name.encode()))
-
-
-def syscall_name(number: int) -> str:
-    """Return the name of a system call of this machine, or an empty string."""
-    room = 64
-    name = _ffi.new("char[]", room)
-    return _ffi.string(name).decode() if _lib.arje_seccomp_name(number, name, room) == 0 else ""
-
-
-def seccomp_compile(action: int, foreign: int, architectures: Iterable[str], rules: Sequence[tuple[int, int]]) -> bytes:
-    """Return a filter, an array of struct sock_filter, of ``(number, action)`` rules. Raises OSError."""
-    names = [_ffi.new("char[]", name.encode()) for name in architectures]
-    array = _ffi.new("struct arje_seccomp_rule[]", list(rules))
-    fd = os.memfd_create("arje-seccomp", os.MFD_CLOEXEC)
-    try:
-        _check(_lib.arje_seccomp_compile(action, foreign, [*names, _ffi.NULL], array, len(rules), fd))
-        return os.pread(fd, os.fstat(fd).st_size, 0)
-    finally:
-        os.close(fd)
 
 
 def signalfd(signals: Iterable[int]) -> int:

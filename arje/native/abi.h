@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 12
+#define ARJE_ABI 13
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -82,7 +82,8 @@ enum arje_fact {
     ARJE_FACT_NODENAME = 64, /* uname(2) */
     ARJE_FACT_WAIT = 128,    /* wait at the gate until the parent has read them */
     ARJE_FACT_NETWORK = 256, /* rtnetlink(7)'s answers about links, addresses and routes, in hexadecimal */
-    ARJE_FACT_PRIORITY = 512 /* /proc/self/stat, ioprio_get(2) and sched_getscheduler(2) as numbers */
+    ARJE_FACT_PRIORITY = 512, /* /proc/self/stat, ioprio_get(2) and sched_getscheduler(2) as numbers */
+    ARJE_FACT_PROC = 1024     /* statfs(2)'s type of /proc and its device: a tenth of the price of all mounts */
 };
 
 enum arje_record_kind {

@@ -236,9 +236,12 @@ static void payload(void *argument) {
 /* Pid 1 of the new namespace: start the payload on the second stack, then become the reaper. */
 static void become_reaper(struct arje_flight *flight, int reaper) {
     const struct arje_plan *plan = flight->plan;
-    int pivots = 0;
-    for (uint32_t i = 0; i < plan->op_count; i++)
-        pivots |= plan->ops[i].step == ARJE_PIVOT_ROOT;
+    int pivots = 0, filtered = 0;
+    for (uint32_t i = 0; i < plan->op_count; i++) {
+        uint32_t step = plan->ops[i].step;
+        pivots |= step == ARJE_PIVOT_ROOT;
+        filtered |= step == ARJE_SECCOMP || step == ARJE_LOCK_PERSONALITY || step == ARJE_OBSERVE;
+    }
     /* With the payload's file system context, until it leaves it, or our root would stay the old one: /proc/1/root. */
     struct raw_clone_args args = {.flags = CLONE_VM | (pivots ? CLONE_FS : 0),
                                   .exit_signal = SIGCHLD,
@@ -260,7 +263,8 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
     const char *argv[] = {"arje-reaper", 0};
     const char *envp[] = {0};
     raw3(__NR_close_range, 0, 2, 0);
-    arje_confine_reaper();
+    if (filtered)
+        arje_confine_reaper();
     if (error >= 0)
         error = raw5(__NR_execveat, reaper, "", argv, envp, AT_EMPTY_PATH);
     flight->leader_failed = 1;

@@ -10,6 +10,8 @@
 #include <linux/rtnetlink.h>
 #include <linux/utsname.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 
 #include "child.h"
@@ -166,6 +168,20 @@ static long dump(struct report *report, const char *name, uint16_t type) {
     return error;
 }
 
+/* Zeros where there is none: that it was lost was told by its step. */
+static long of_proc(struct report *report) {
+    struct stat place;
+    struct statfs type;
+    long error = raw4(__NR_newfstatat, AT_FDCWD, "/proc", &place, 0);
+    int missing = error == -ENOENT || error == -ENOTDIR;
+    if (error == 0)
+        error = raw2(__NR_statfs, "/proc", &type);
+    if (error < 0 && !missing)
+        return error;
+    error = number(report, "proc-device", missing ? 0 : (long)place.st_dev);
+    return error < 0 ? error : number(report, "proc-type", missing ? 0 : (long)type.f_type);
+}
+
 long arje_report(int status, int proc, uint64_t wanted, struct arje_record *record, const char **what) {
     struct report report;
     report.status = status;
@@ -203,6 +219,7 @@ long arje_report(int status, int proc, uint64_t wanted, struct arje_record *reco
     FACT(ARJE_FACT_PRIORITY, "ioprio_get", number(&report, "ioprio", raw2(__NR_ioprio_get, IOPRIO_WHO_PROCESS, 0)));
     FACT(ARJE_FACT_PRIORITY, "sched_getscheduler",
          number(&report, "scheduler", raw1(__NR_sched_getscheduler, 0)));
+    FACT(ARJE_FACT_PROC, "stat /proc", of_proc(&report));
     *what = "sendmsg";
     return flush(&report);
 }

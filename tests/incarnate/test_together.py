@@ -47,8 +47,10 @@ def test_the_memory_that_children_share_is_hidden_from_root_without_capabilities
 
 
 def test_the_reaper_is_no_way_around_the_payloads_filter(run: Run) -> None:
-    soma = {"namespaces": PID if os.geteuid() == 0 else Namespaces(pid=True, mount=True, user=True)}
-    ran = run("grep", "-E", "^(Seccomp|NoNewPrivs):", "/proc/1/status", **soma)
+    spaces = PID if os.geteuid() == 0 else Namespaces(pid=True, mount=True, user=True)
+    ran = run(
+        "grep", "-E", "^(Seccomp|NoNewPrivs):", "/proc/1/status", namespaces=spaces, seccomp=Seccomp(deny=("mkdir",))
+    )
     assert ran.output.split() == ["NoNewPrivs:", "1", "Seccomp:", "2"]
 
 

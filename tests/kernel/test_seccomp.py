@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arje import native
 from arje.card.filters import Seccomp
 from arje.card.syscalls import KNOWN, SETS
 from arje.incarnate.families.filters import program_of, rules
 from arje.kernel import bpf, seccomp
 from arje.kernel.seccomp import ALLOW, ERRNO, KILL_PROCESS, LOG, decide
+from arje.native import filtering
 
-pytestmark = pytest.mark.skipif(not native.has_libseccomp(), reason="libseccomp is not installed")
+pytestmark = pytest.mark.skipif(not filtering.has_libseccomp(), reason="libseccomp is not installed")
 
 HERE = sorted(seccomp.here(KNOWN))
 WORDS = st.lists(st.sampled_from([*sorted(SETS), *HERE]), max_size=5)
@@ -81,7 +81,7 @@ def test_our_own_short_filter_and_libseccomps_long_one_decide_alike(
 ) -> None:
     pairs = sorted(rules.items())
     ours = bpf.own(pairs, default=default, foreign=foreign, machine=os.uname().machine)
-    theirs = native.seccomp_compile(default, foreign, [], pairs)
+    theirs = filtering.seccomp_compile(default, foreign, [], pairs)
     edges = {number + step for number in rules for step in (-1, 0, 1)}
     for number in {*edges, 0, 9999, 0x3FFFFFFF, 0x40000000, 0x40000001, 0xFFFFFFFE, 0xFFFFFFFF} - {-1}:
         assert decide(ours, number) == decide(theirs, number), hex(number)

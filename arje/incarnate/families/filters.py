@@ -62,6 +62,7 @@ _TOLD_BY: Final = {
     FACT["nodename"]: ("uname",),
     FACT["wait"]: ("recvfrom",),
     FACT["network"]: ("socket", "sendto", "recvfrom"),
+    FACT["proc"]: ("newfstatat", "statfs"),
     FACT["priority"]: ("ioprio_get", "sched_getscheduler"),
 }
 _LAST_CALLS: Final = ("futex", "clock_gettime", "sendto", "exit_group")

@@ -25,6 +25,9 @@ from arje.kernel.facts import Facts, Mount
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
+_PROC_SUPER_MAGIC: Final = 0x9FA0  # linux/magic.h
+
+
 def proc_options(soma: Soma) -> tuple[str, ...]:
     """Return what mountinfo shows of the options of a /proc that was asked for."""
     if not isinstance(soma.proc, Proc):
@@ -53,6 +56,10 @@ def _new(facts: Facts, ours: Facts, point: str, kind: str, *options: str) -> Ans
 
 
 def _proc(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    if "proc-device" in facts.texts:
+        device, kind = int(facts.texts["proc-device"]), int(facts.texts["proc-type"])
+        text = f"proc {os.major(device)}:{os.minor(device)}" if kind == _PROC_SUPER_MAGIC else f"{kind:#x}"
+        return Answer(text, kind == _PROC_SUPER_MAGIC and device != os.stat("/proc").st_dev)
     return _new(facts, ours, "/proc", "proc", *proc_options(plan.soma))
 
 
