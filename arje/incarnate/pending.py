@@ -99,8 +99,6 @@ class Pending:
     def configure(self, *, enter_cgroup: bool) -> None:
         """Do what only the parent can do, decide, and open the gate, or leave that to :meth:`advance` for a helper."""
         pid = self._child.pid
-        if self._child.plan.c.say_ready:
-            self._await_ready()
         try:
             if enter_cgroup and self._group is not None:
                 self._enter_cgroup(self._group, pid)
@@ -137,15 +135,6 @@ class Pending:
             self._failure = error
             self._kill()
         return True
-
-    def _await_ready(self) -> None:
-        record = native.receive(self._child.status_fd, block=True)
-        if record is not None and record.kind != native.READY:
-            self._take(record)
-        if self._failure is not None:
-            raise self._failure
-        if record is None:
-            raise self._killed()
 
     def _killed(self) -> SetupFailed:
         return SetupFailed(self._plan.card.label, Step.GATE, 0, "", "it was killed during its set-up")
@@ -264,7 +253,8 @@ class Pending:
         else:
             self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
 
-    def _read_back(self) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+    def _read_back(self, only: frozenset[str] | None = None) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
+        """Read back every wish, or ``only`` some features."""
         facts = Facts.of_report(self._facts) if self._facts else None
         if facts is None:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -275,6 +265,8 @@ class Pending:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         plan = self._plan if self.losses is self._plan.losses else replace(self._plan, losses=self.losses)
+        if only is not None:
+            plan = replace(plan, wishes=tuple(wish for wish in plan.wishes if wish.feature in only))
         return verify.read_back(plan, facts, self._owner.ours, self._group, self.losses)
 
     def _confirmed_by_a_look(
@@ -317,7 +309,7 @@ class Pending:
             if self._read is None or self.losses != self._judged:
                 self._read = self._read_back()
             elif self._plan.has & SHOWN_AFTER:
-                self._read = _with(self._read, self._read_back(), SHOWN_AFTER)
+                self._read = _with(self._read, self._read_back(SHOWN_AFTER), SHOWN_AFTER)
             settled = after.settle(self._plan, self._read, self._pid, leader=self._child.pid)
             grants, losses = self._confirmed_by_a_look(*settled)
         except OSError as error:

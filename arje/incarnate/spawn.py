@@ -206,7 +206,6 @@ class Incarnator:
                     early_unshare=early,
                     cgroup_fd=fd,
                     idmap_fd=self._idmap(blueprint),
-                    say_ready="rlimit.nofile" in blueprint.has,
                     apart=blueprint.apart,
                     joins=doors.joins,
                     pid_namespace=doors.pid_namespace,

@@ -100,10 +100,23 @@ class Facts:
 
     def mount_at(self, point: str) -> Mount | None:
         """Return the mount that covers a mount point, the last one when several are stacked; None when none is there."""
-        for line in reversed(self.texts["mountinfo"].splitlines()):
-            if process.unescape(line.split(" ", 5)[4]) == point:
-                return _mount(line)
-        return None
+        line = self._line_at.get(point)
+        return _mount(line) if line is not None else None
+
+    @cached_property
+    def _line_at(self) -> dict[str, str]:
+        """The last line of mountinfo for each mount point: most of them nobody asks for, so they are not taken apart."""
+        return {process.unescape(line.split(" ", 5)[4]): line for line in self.texts["mountinfo"].splitlines()}
+
+    @cached_property
+    def devices(self) -> frozenset[str]:
+        """The numbers of all file systems that are mounted there."""
+        return frozenset(line.split(" ", 3)[2] for line in self.texts["mountinfo"].splitlines())
+
+    @cached_property
+    def beside(self) -> Facts:
+        """The manager's mounts when these facts were first held beside them; those of its start may be long past."""
+        return Facts({"mountinfo": Path("/proc/self/mountinfo").read_text(errors="surrogateescape")})
 
     @cached_property
     def links(self) -> tuple[rtnetlink.Link, ...]:

@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 13
+_ABI: Final = 14
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -38,7 +38,6 @@ MAPS: Final = int(_lib.ARJE_MAPS)
 FACTS: Final = int(_lib.ARJE_FACTS)
 APART: Final = int(_lib.ARJE_APART)
 WAITING: Final = int(_lib.ARJE_WAITING)
-READY: Final = int(_lib.ARJE_READY)
 HOT: Final = int(_lib.ARJE_HOT)
 EXEC_FAILED: Final = int(_lib.ARJE_EXEC_FAILED)
 LISTENER: Final = int(_lib.ARJE_LISTENER)
@@ -182,7 +181,6 @@ class Spawner:
         clone_flags: int,
         early_unshare: int = 0,
         cgroup_fd: int = -1,
-        say_ready: bool = False,
         idmap_fd: int = -1,
         apart: bool = False,
         joins: Sequence[int] = (),
@@ -198,7 +196,7 @@ class Spawner:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self._stdio[0], self._stdio[1], self._stdio[2] = stdio
         plan.c.clone_flags, plan.c.early_unshare, plan.c.cgroup_fd = clone_flags, early_unshare, cgroup_fd
-        plan.c.say_ready, plan.c.apart = say_ready, apart
+        plan.c.apart = apart
         if joins:
             plan.c.joins = [*joins, *_NO_JOINS[len(joins) :]]
         plan.c.idmap_fd = idmap_fd

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 13
+#define ARJE_ABI 14
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -93,7 +93,6 @@ enum arje_record_kind {
     ARJE_FACTS,        /* what the child is now; behind the record: name, NUL, text, NUL, and so on */
     ARJE_APART,        /* the early unshare is done: offsets may be written now */
     ARJE_WAITING,      /* all facts are sent; the child waits for the verdict on them */
-    ARJE_READY,        /* the child is at its gate (say_ready) */
     ARJE_HOT,          /* the next system call is execve, but for a seccomp filter that comes last */
     ARJE_EXEC_FAILED,
     ARJE_LISTENER /* error: the descriptor with which the system calls of the child are to be answered from now on */
@@ -150,7 +149,6 @@ struct arje_plan {
     int32_t reaper_fd;      /* the static reaper for a pid namespace, or -1: then the child is the payload */
     int32_t reaper_death_signal;
     int32_t reaper_session; /* whether the reaper leaves the session, and so the terminal */
-    uint32_t say_ready;     /* tell ARJE_READY at the gate */
     int32_t idmap_fd; /* a user namespace whose maps the op IDMAP takes, or -1 */
     uint32_t apart;         /* in memory of its own: some changes of ids and namespaces ask for it, or touch the memory's owner */
     int32_t joins[ARJE_JOINS]; /* namespaces to enter, in the order of the ARJE_JOIN steps, or -1 */

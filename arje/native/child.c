@@ -297,8 +297,6 @@ void arje_child(void *argument) {
     int reaper = take_descriptors(flight);
     if (flight->plan->early_unshare)
         make_time_namespace(flight->status);
-    if (flight->plan->say_ready)
-        tell(flight->status, ARJE_READY, ARJE_SIGNALS, 0, 0, "");
     gate(flight->status);
     if (flight->plan->early_unshare)
         enter_time_namespace(flight->status);

@@ -7,7 +7,6 @@ it; read-only by the mount's own options, of every mount below it too.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
 from arje.card.soma import Proc, Soma
@@ -36,11 +35,6 @@ def proc_options(soma: Soma) -> tuple[str, ...]:
     return (f"hidepid={hidepid}",) * (hidepid != "off") + (f"subset={soma.proc.subset}",) * bool(soma.proc.subset)
 
 
-def _now() -> Facts:
-    """The manager's mounts as they are now; those of its start may be long past."""
-    return Facts({"mountinfo": Path("/proc/self/mountinfo").read_text(errors="surrogateescape")})
-
-
 def _text(mount: Mount, *options: str) -> str:
     return " ".join((mount.kind, mount.device, *sorted(options)))
 
@@ -51,7 +45,7 @@ def _new(facts: Facts, ours: Facts, point: str, kind: str, *options: str) -> Ans
     if mount is None or mount.kind != kind:
         return Answer(mount.kind if mount else "", False)
     all_of_it = mount.options | mount.super_options
-    own = mount.device not in {other.device for other in _now().mounts}
+    own = mount.device not in facts.beside.devices
     return Answer(_text(mount, *all_of_it.intersection(options)), own and all_of_it.issuperset(options))
 
 
@@ -67,7 +61,7 @@ def _sysfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     """Of a net namespace that it shares with the manager it is the manager's own file system, mounted again."""
     mount = facts.mount_at("/sys")
     ok = mount is not None and mount.kind == "sysfs" and "ro" in mount.options
-    own = "net" not in plan.has or (mount is not None and mount.device not in {other.device for other in _now().mounts})
+    own = "net" not in plan.has or (mount is not None and mount.device not in facts.beside.devices)
     return Answer(_text(mount, "ro") if mount else "", ok and own)
 
 
@@ -117,7 +111,7 @@ def _root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     granted = f"{mount.kind} {mount.root}"
     if overlay_is_root(plan.soma) and "overlay" in plan.has:
         return Answer(granted, mount.kind == "overlay")
-    return Answer(granted, (mount.device, mount.root) == _now().place_of(new_root(plan.soma)))
+    return Answer(granted, (mount.device, mount.root) == facts.beside.place_of(new_root(plan.soma)))
 
 
 def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
@@ -126,7 +120,7 @@ def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     if mount is None:
         gone = bind.optional and not os.path.lexists(bind.source)
         return Answer("its source is missing" if gone else "", gone)
-    same = (mount.device, mount.root) == _now().place_of(bind.source)
+    same = (mount.device, mount.root) == facts.beside.place_of(bind.source)
     writable = _writable(facts, plan, bind.where) if bind.read_only else ()
     how = "ro" if bind.read_only and not writable else "rw"
     return Answer(
