@@ -53,8 +53,9 @@ def test_a_service_that_nobody_touches_never_drifts(manage: Manage) -> None:
     before = manager.settle("a", "root")["isolation"]
     assert lost(manager) == {loss["feature"]: loss for loss in before["degradations"]}
     assert manager.show("a")["isolation"] == before
-    assert lost(manager, "root") == {}
-    assert manager.ctl("heal", "root").stdout.strip() == "There is nothing to mend."
+    if os.geteuid() == 0:  # an ordinary user's manager has no capability to give
+        assert lost(manager, "root") == {}
+        assert manager.ctl("heal", "root").stdout.strip() == "There is nothing to mend."
 
 
 @needs_root
