@@ -160,7 +160,7 @@ class Process:
                 if not ready:
                     return False
                 for key, _ in ready:
-                    more: IO[bytes] = key.fileobj  # type: ignore[assignment]
+                    more: IO[bytes] = key.fileobj  # type: ignore[assignment] # only pipes are registered
                     if key.data is not None:
                         key.data.extend(chunk := os.read(key.fd, 65536))
                         over = not chunk

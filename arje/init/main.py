@@ -61,7 +61,7 @@ def _open_standard_descriptors() -> None:
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it is to stay open
     if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - as above
 
 
 def _manage(options: argparse.Namespace) -> int:

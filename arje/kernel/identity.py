@@ -80,11 +80,6 @@ def name_of(uid: int) -> str:
     return entry.pw_name if entry else str(uid)
 
 
-def sub_ids(file: str, uid: int) -> tuple[tuple[int, int], ...]:
-    """Return the (first, count) ranges that /etc/subuid or /etc/subgid gives a user; none when it has no such file."""
-    return sub_ids_of(file, {str(uid), name_of(uid)})
-
-
 def sub_ids_of(file: str, names: set[str]) -> tuple[tuple[int, int], ...]:
     """Return the (first, count) ranges of the lines that begin with one of these names or numbers."""
     try:

@@ -194,5 +194,5 @@ def _write(file: Path, text: str) -> None:
             os.fsync(fd)
         os.rename(name, file)  # noqa: PTH104 - a name from mkstemp
     except BaseException:
-        os.unlink(name)  # noqa: PTH108
+        os.unlink(name)  # noqa: PTH108 - as above
         raise

@@ -47,5 +47,5 @@ def test_a_name_that_only_looks_like_a_number_is_a_name(name: str) -> None:
 def test_sub_ids_are_found_by_name_and_number(tmp_path: Path) -> None:
     file = tmp_path / "subuid"
     file.write_text("root:100000:65536\n0:200000:10\nother:1:1\nbroken\nroot:x:9\nroot::\n")
-    assert identity.sub_ids(str(file), 0) == ((100000, 65536), (200000, 10))
-    assert identity.sub_ids(str(tmp_path / "missing"), 0) == ()
+    assert identity.sub_ids_of(str(file), {"0", "root"}) == ((100000, 65536), (200000, 10))
+    assert identity.sub_ids_of(str(tmp_path / "missing"), {"0", "root"}) == ()
