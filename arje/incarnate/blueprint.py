@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from arje.card.card import Card
 from arje.card.soma import IdMap, Soma
+from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.setup import PlannedOp
 from arje.incarnation import Degradation
 
@@ -63,6 +64,7 @@ class Blueprint:
     """The child has memory of its own."""
     watcher: Callable[[int, int], None] | None = None
     """Who takes the listener of the op ``observe``: is called with the payload's pid and its descriptor there."""
+    given: Given = NOTHING
     joined: tuple[tuple[str, str], ...] = ()
     """The namespaces that are entered, by kind: ``("net", "net:[…]")``. Known once they are opened."""
     has: frozenset[str] = field(init=False)

@@ -33,6 +33,7 @@ from arje.incarnate.families import (
 from arje.incarnate.families.namespaces import feature_of
 from arje.incarnate.family import Scene, Unworkable
 from arje.incarnate.foresee import raised
+from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.held import foresee_fallback
 from arje.incarnate.policy import is_required
 from arje.incarnate.setup import ChildSetup
@@ -55,6 +56,7 @@ def make(
     variables: dict[str, str] | None = None,
     losses: tuple[Degradation, ...] = (),
     cgroup_late: bool = False,
+    given: Given = NOTHING,
 ) -> Blueprint:
     """Plan one incarnation. ``cgroup_late``: the cgroup is entered after the clone, so its namespace comes later too.
 
@@ -116,7 +118,7 @@ def make(
     return Blueprint(
         card=card,
         soma=soma,
-        program=_program(card, card.payload, variables or {}, files.environment(scene)),
+        program=_program(card, card.payload, variables or {}, files.environment(scene), given),
         wishes=wishes,
         losses=lost,
         kinds=kinds,
@@ -127,6 +129,7 @@ def make(
         credentials=who_inside,
         judged=judged,
         apart="join.time" in have or ids.is_another(who_inside, maps, have, mine),
+        given=given,
     )
 
 
@@ -241,7 +244,7 @@ def _from_file(card: Card, word: str) -> dict[str, str]:
         raise SetupFailed(card.label, Step.PLAN, 0, field, detail, hint=problem.remedy, line=line) from error
 
 
-def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[str, str]) -> Program:
+def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[str, str], given: Given) -> Program:
     """``told``: what the isolation itself tells the payload by its environment; the card's own words win."""
 
     def encode(field: str, text: str) -> bytes:
@@ -253,7 +256,9 @@ def _program(card: Card, payload: Native, variables: dict[str, str], told: dict[
     environment = {name: os.environ[name] for name in payload.pass_env if name in os.environ}
     for word in payload.env_file:
         environment |= _from_file(card, substitute(word, variables))
-    environment |= told | dict(payload.envp) | {mark.NAME: mark.of(card.label)}
+    environment |= told | dict(payload.envp) | dict(given.env) | {mark.NAME: mark.of(card.label)}
+    for name in given.pid_variables:
+        environment.pop(name, None)
     path = encode("payload.exec", payload.exec)
     if not path:
         raise SetupFailed(card.label, Step.PLAN, 0, "payload.exec", "it is empty", hint="name a program")

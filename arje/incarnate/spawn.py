@@ -24,6 +24,7 @@ from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families.namespaces import kind_of
 from arje.incarnate.family import loss_of
 from arje.incarnate.forecast import Forecast
+from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.neighbours import CLOSED, Doors, Neighbours, enters, nobody, opened
 from arje.incarnate.observe import Observer, observed
 from arje.incarnate.outcome import Outcome, discard
@@ -112,9 +113,9 @@ class Incarnator:
         """Return how many things a card asks for. Raises SetupFailed when it cannot be planned at all."""
         return len(self.prepared(card)[0].wishes)
 
-    def incarnate(self, card: Card, stdio: StdioFds) -> Outcome:
+    def incarnate(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Outcome:
         """Begin and wait until exec is confirmed. Raises what :meth:`Pending.finish` raises."""
-        pending = self.begin(card, stdio)
+        pending = self.begin(card, stdio, given)
         try:
             pending.wait()
         except BaseException:
@@ -122,16 +123,16 @@ class Incarnator:
             raise
         return pending.finish()
 
-    def begin(self, card: Card, stdio: StdioFds) -> Pending:
+    def begin(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Pending:
         """Clone, configure, decide and open the gate. Raises SetupFailed and IncarnationRefused; nothing is left then."""
         try:
-            return self._begin(card, stdio)
+            return self._begin(card, stdio, given)
         except OSError as error:  # the manager's own trouble: no descriptor, no memory
             raise SetupFailed(card.label, Step.PREPARE, error.errno or 0, "", str(error)) from error
 
-    def _begin(self, card: Card, stdio: StdioFds) -> Pending:
+    def _begin(self, card: Card, stdio: StdioFds, given: Given) -> Pending:
         watch = Stopwatch()
-        blueprint, encoded = self.prepared(card)
+        blueprint, encoded = self.prepared(card, given)
         refused = refusals(card.soma, blueprint.losses)
         if refused:
             raise IncarnationRefused(card.label, refused)
@@ -163,16 +164,17 @@ class Incarnator:
             raise
         return pending
 
-    def prepared(self, card: Card) -> tuple[Blueprint, native.Plan]:
+    def prepared(self, card: Card, given: Given = NOTHING) -> tuple[Blueprint, native.Plan]:
         """Return the plan of a card and its form for C, made once. Raises SetupFailed for what cannot work anywhere."""
         if (observer := self.observers.get(card.label)) is not None:
-            blueprint = observed(plan.make(card, self.capabilities, variables=self._variables), observer)
+            made = plan.make(card, self.capabilities, variables=self._variables, given=given)
+            blueprint = observed(made, observer)
             return blueprint, _encode(blueprint)
         known = self._prepared.get(card.label)
         may_change = bool(getattr(card.payload, "env_file", ()))
-        if known is not None and known[0] is card and not may_change:
-            return known[1], known[2]
-        blueprint = plan.make(card, self.capabilities, variables=self._variables)
+        if known is not None and known[0] is card and known[1].given == given and not may_change:
+            return replace(known[1], given=given) if given.fds else known[1], known[2]
+        blueprint = plan.make(card, self.capabilities, variables=self._variables, given=given)
         encoded = _encode(blueprint)
         self._prepared[card.label] = (card, blueprint, encoded)
         return blueprint, encoded
@@ -209,6 +211,7 @@ class Incarnator:
                     apart=blueprint.apart,
                     joins=doors.joins,
                     pid_namespace=doors.pid_namespace,
+                    passed=blueprint.given.fds,
                 )
                 if early:
                     self._await_apart(child)
@@ -232,6 +235,7 @@ class Incarnator:
                 variables=self._variables,
                 losses=blueprint.losses,
                 cgroup_late=late,
+                given=blueprint.given,
             )
             if (observer := self.observers.get(blueprint.card.label)) is not None:
                 again = observed(again, observer)
@@ -321,4 +325,5 @@ def _encode(blueprint: Blueprint) -> native.Plan:
         reaper=pid,
         reaper_death_signal=plan.signal_number(death) if pid and death else 0,
         reaper_session=blueprint.soma.new_session,
+        pid_variables=[os.fsencode(name) for name in blueprint.given.pid_variables],
     )

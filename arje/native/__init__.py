@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 14
+_ABI: Final = 15
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -120,7 +120,9 @@ class Plan:
         reaper: bool,
         reaper_death_signal: int = 0,
         reaper_session: bool = True,
+        pid_variables: Sequence[bytes] = (),
     ) -> None:
+        """``pid_variables``: names of variables that say the payload's pid, as it sees it itself."""
         self._keep: list[Any] = []
         array = _ffi.new("struct arje_op[]", max(1, len(ops)))
         for slot, op in zip(array, ops, strict=False):
@@ -134,8 +136,12 @@ class Plan:
         self.c.reaper_session = reaper_session
         self.c.idmap_fd, self.c.joins = -1, _NO_JOINS
         self.c.op_count, self.c.ops = len(ops), array
-        self.c.paths, self.c.argv, self.c.envp = self._strings(paths), self._strings(argv), self._strings(envp)
-        self._keep.append(array)
+        with_pid = [_ffi.new("char[]", name + b"=" + bytes(_lib.ARJE_DIGITS)) for name in pid_variables]
+        pids = _ffi.new("char *[]", [text + len(name) + 1 for text, name in zip(with_pid, pid_variables, strict=True)])
+        self.c.pid_count, self.c.pids = len(with_pid), pids
+        self.c.paths, self.c.argv = self._strings(paths), self._strings(argv)
+        self.c.envp = self._strings(envp, with_pid)
+        self._keep += [array, pids, *with_pid]
 
     def _pointer(self, value: bytes | Sequence[int] | None) -> Any:
         if value is None:
@@ -144,10 +150,15 @@ class Plan:
         self._keep.append(kept)
         return kept
 
-    def _strings(self, values: Sequence[bytes]) -> Any:
-        array = _ffi.new("const char *[]", [*(self._pointer(value) for value in values), _ffi.NULL])
+    def _strings(self, values: Sequence[bytes], more: Sequence[Any] = ()) -> Any:
+        array = _ffi.new("const char *[]", [*(self._pointer(value) for value in values), *more, _ffi.NULL])
         self._keep.append(array)
         return array
+
+    def passing(self, fds: Sequence[int]) -> None:
+        """Let these descriptors become 3, 4 and so on of the next payload. They stay the caller's."""
+        self._passed = _ffi.new("int32_t[]", list(fds)) if fds else _ffi.NULL
+        self.c.passed_count, self.c.passed = len(fds), self._passed
 
 
 @functools.cache
@@ -185,11 +196,12 @@ class Spawner:
         apart: bool = False,
         joins: Sequence[int] = (),
         pid_namespace: int = -1,
+        passed: Sequence[int] = (),
     ) -> Child:
         """Clone one child; it waits at its gate. Raises OSError (clone3(2), socketpair(2), mmap(2)).
 
         ``apart``: in memory of its own. ``joins``: namespaces that its ``join`` steps enter. ``pid_namespace``: where
-        it is born (setns(2)), or -1.
+        it is born (setns(2)), or -1. ``passed``: descriptors that become 3, 4 and so on.
         """
         stack = self._stacks.pop() if self._stacks else _lib.arje_stack_new()
         if stack == _ffi.NULL:
@@ -197,6 +209,7 @@ class Spawner:
         self._stdio[0], self._stdio[1], self._stdio[2] = stdio
         plan.c.clone_flags, plan.c.early_unshare, plan.c.cgroup_fd = clone_flags, early_unshare, cgroup_fd
         plan.c.apart = apart
+        plan.passing(passed)
         if joins:
             plan.c.joins = [*joins, *_NO_JOINS[len(joins) :]]
         plan.c.idmap_fd = idmap_fd

@@ -3,11 +3,12 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 14
+#define ARJE_ABI 15
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
 #define ARJE_FACTS_SIZE 8192
+#define ARJE_DIGITS 12
 
 /* The steps of the child, in the order of arje.incarnation.Step from SIGNALS on; a test holds the two together. */
 enum arje_step {
@@ -152,6 +153,10 @@ struct arje_plan {
     int32_t idmap_fd; /* a user namespace whose maps the op IDMAP takes, or -1 */
     uint32_t apart;         /* in memory of its own: some changes of ids and namespaces ask for it, or touch the memory's owner */
     int32_t joins[ARJE_JOINS]; /* namespaces to enter, in the order of the ARJE_JOIN steps, or -1 */
+    uint32_t passed_count;
+    const int32_t *passed;  /* descriptors that become 3, 4, ... of the payload */
+    uint32_t pid_count;
+    char *const *pids;      /* where the payload's pid, as it sees it, is written in its environment: room for ARJE_DIGITS */
     uint32_t op_count;
     const struct arje_op *ops;
     const char *const *paths; /* candidates for execve, NULL at the end */

@@ -2,7 +2,7 @@
  * The child's path, from clone3 to execve. It fits on a page so that it can be checked by eye. Its rules:
  *
  *  1. We run in the parent's memory, on a stack of our own: raw system calls only. No libc, no malloc, no return.
- *  2. Nothing that the parent can see is written, but for our own stack and flight->exec_error.
+ *  2. Nothing that the parent can see is written, but for our own stack, flight->exec_error and plan->pids.
  *  3. Signals are blocked until every disposition is the default; the payload starts with SigBlk, SigIgn, SigCgt zero.
  *  4. Every foreign descriptor is closed before the gate is waited for, so that no sibling's gate is kept open by us.
  *  5. EOF at the gate means that the parent is gone: we leave.
@@ -94,30 +94,35 @@ static void unblock_signals(int status) {
         fail(status, ARJE_SIGNALS, 0, error, "rt_sigprocmask");
 }
 
-/* Moved out of the way first, so that 0 and 1 may change places; what is left is 0, 1, 2 and close-on-exec copies. */
+static int move(struct arje_flight *flight, int from, int to, uint32_t index) {
+    long answer = raw3(__NR_dup3, from, to, O_CLOEXEC);
+    if (answer == -EBADF && raw2(__NR_fcntl, from, F_GETFD) >= 0)
+        answer = -EMFILE; /* dup3(2) says EBADF for a number beyond RLIMIT_NOFILE */
+    if (answer < 0)
+        fail(flight->status, ARJE_DESCRIPTORS, index, answer, "dup3");
+    return to;
+}
+
+/* Moved out of the way first, so that 0 and 1 may change places; what is left is 0, 1, 2, the passed ones and
+ * close-on-exec copies. */
 static int take_descriptors(struct arje_flight *flight) {
-    int reaper = flight->plan->reaper_fd;
+    int reaper = flight->plan->reaper_fd, passed = (int)flight->plan->passed_count;
     enum { FIXED = 7, ALL = FIXED + ARJE_JOINS };
     int source[ALL] = {flight->stdio[0], flight->stdio[1], flight->stdio[2],       flight->status,
                        flight->verdict,  reaper,           flight->plan->idmap_fd};
-    int moved[ALL], highest = 9, next;
+    int moved[ALL], highest = 9 + passed, next;
     for (int i = FIXED; i < ALL; i++)
         *(volatile int *)&source[i] = flight->joins[i - FIXED];
     for (int i = 0; i < ALL; i++)
         highest = source[i] > highest ? source[i] : highest;
+    for (int i = 0; i < passed; i++)
+        highest = flight->plan->passed[i] > highest ? flight->plan->passed[i] : highest;
     next = highest + 1;
-    for (int i = 0; i < ALL; i++) {
-        if (source[i] < 0) {
-            moved[i] = -1;
-            continue;
-        }
-        long answer = raw3(__NR_dup3, source[i], next, O_CLOEXEC);
-        if (answer == -EBADF && raw2(__NR_fcntl, source[i], F_GETFD) >= 0)
-            answer = -EMFILE; /* dup3(2) says EBADF for a number beyond RLIMIT_NOFILE */
-        if (answer < 0)
-            fail(flight->status, ARJE_DESCRIPTORS, (uint32_t)i, answer, "dup3");
-        moved[i] = next++;
-    }
+    for (int i = 0; i < ALL; i++)
+        moved[i] = source[i] < 0 ? -1 : move(flight, source[i], next++, (uint32_t)i);
+    int first = next;
+    for (int i = 0; i < passed; i++)
+        move(flight, flight->plan->passed[i], next++, (uint32_t)(ALL + i));
     flight->status = moved[3];
     flight->verdict = moved[4];
     flight->idmap = moved[6];
@@ -128,10 +133,14 @@ static int take_descriptors(struct arje_flight *flight) {
         answer = raw3(__NR_close_range, next, ~0U, 0);
     for (int i = 0; i < 3 && answer >= 0; i++)
         answer = raw3(__NR_dup3, moved[i], i, 0);
+    for (int i = 0; i < passed && answer >= 0; i++)
+        answer = raw3(__NR_dup3, first + i, 3 + i, 0);
     if (answer < 0)
         fail(flight->status, ARJE_DESCRIPTORS, 0, answer, "close_range");
     for (int i = 0; i < 3; i++)
         raw1(__NR_close, moved[i]);
+    if (passed)
+        raw3(__NR_close_range, first, first + passed - 1, 0);
     return moved[5];
 }
 
@@ -182,11 +191,25 @@ static void tell_hot(struct arje_flight *flight) {
     tell(flight->status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
 }
 
+/* LISTEN_PID and its like say who is meant, as that one sees itself: only it knows. */
+static void write_pids(const struct arje_plan *plan) {
+    for (uint32_t i = 0; i < plan->pid_count; i++) {
+        volatile char *place = plan->pids[i];
+        long pid = raw0(__NR_getpid), unit = 1;
+        while (pid / unit >= 10)
+            unit *= 10;
+        for (; unit; unit /= 10)
+            *place++ = (char)('0' + pid / unit % 10);
+        *place = '\0';
+    }
+}
+
 static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
     unblock_signals(status);
+    write_pids(plan);
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     uint64_t failed = 0; /* the slots of ops that failed */
@@ -263,6 +286,8 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
     const char *argv[] = {"arje-reaper", 0};
     const char *envp[] = {0};
     raw3(__NR_close_range, 0, 2, 0);
+    if (plan->passed_count > 1)
+        raw3(__NR_close_range, 4, 2 + plan->passed_count, 0);
     if (filtered)
         arje_confine_reaper();
     if (error >= 0)
