@@ -19,6 +19,7 @@ import trio
 from arje import log
 from arje.card.card import Card
 from arje.errors import SetupFailed
+from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import StdioFds
@@ -44,12 +45,14 @@ class Overdue(SetupFailed):
 
 
 class Birth:
-    """One start of one service."""
+    """One start of one service, or of a command for one: ``log_of`` is whose log it writes to, if not its own."""
 
-    def __init__(self, supervisor: Supervisor, card: Card) -> None:
+    def __init__(self, supervisor: Supervisor, card: Card, given: Given = NOTHING, log_of: str = "") -> None:
         self._supervisor = supervisor
         self._card = card
+        self._given = given
         self._label = card.label
+        self._log_of = log_of or card.label
         self._held: tuple[Pending, ExitSlot] | None = None
         self.patience = trio.CancelScope()
 
@@ -58,7 +61,7 @@ class Birth:
         _keep_descriptors()
         self.patience.deadline = min(self.patience.deadline, trio.current_time() + SETUP)
         with self.patience:
-            log_of = self._supervisor.logs.of(self._label)
+            log_of = self._supervisor.logs.of(self._log_of)
             async with opened(self._card, log_of, self._supervisor.nursery) as stdio:
                 pending, slot = self._begin(stdio)
             await _end_of_setup(pending)
@@ -72,7 +75,7 @@ class Birth:
         return outcome, slot
 
     def _begin(self, stdio: StdioFds) -> tuple[Pending, ExitSlot]:
-        pending = self._supervisor.incarnator.begin(self._card, stdio)
+        pending = self._supervisor.incarnator.begin(self._card, stdio, self._given)
         slot = self._supervisor.reaper.register(pending.leader_pid, lambda: self._supervisor.bells.ring(self._label))
         self._held = pending, slot
         self._supervisor.pendings[self._label] = pending

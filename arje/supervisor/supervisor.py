@@ -38,8 +38,8 @@ _RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 class Supervisor:
     """Everything that a manager knows. ``outcomes`` holds the running incarnations by label, ``pendings`` those that are
-    being set up; ``problems`` are those of the cards when they were last loaded; ``paused`` services do not start yet,
-    and what becomes of ``going`` ones is not felt by others."""
+    being set up, ``commands`` what runs beside a service (command.py); ``problems`` are those of the cards when they were
+    last loaded; ``paused`` services do not start yet, and what becomes of ``going`` ones is not felt by others."""
 
     def __init__(self, incarnator: Incarnator, reaper: Reaper, logs: Logs) -> None:
         self.incarnator = incarnator
@@ -52,6 +52,7 @@ class Supervisor:
         self.bells = Bells()
         self.outcomes: dict[str, Outcome] = {}
         self.pendings: dict[str, Pending] = {}
+        self.commands: dict[str, Outcome] = {}
         self.helpers: dict[str, dict[int, ExitSlot]] = {}
         self.problems: tuple[CardProblem, ...] = ()
         self.paused: set[str] = set()
@@ -263,7 +264,7 @@ class Supervisor:
 
     def kill_now(self) -> None:
         """Kill every process of every service: what a second request to stop means."""
-        for label, outcome in self.outcomes.items():
+        for label, outcome in (*self.outcomes.items(), *self.commands.items()):
             try:
                 outcome.kill_tree()
             except OSError as error:

@@ -16,6 +16,7 @@ import trio
 from arje.card.card import Card
 from arje.card.payload import Native
 from arje.card.supervision import RestartWhen, Supervision
+from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import Incarnator, StdioFds
@@ -41,10 +42,10 @@ class Injected(Incarnator):
 
     error: Exception = RuntimeError("injected")
 
-    def begin(self, card: Card, stdio: StdioFds) -> Pending:
+    def begin(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Pending:
         if card.label == "bad":
             raise self.error
-        return super().begin(card, stdio)
+        return super().begin(card, stdio, given)
 
 
 @asynccontextmanager
