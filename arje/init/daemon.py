@@ -23,6 +23,7 @@ from arje.kernel.capabilities import CapabilitySet
 from arje.service.order import Graph
 from arje.supervisor.cards import read
 from arje.supervisor.door import Door
+from arje.supervisor.host import Machine
 from arje.supervisor.logs import Logs
 from arje.supervisor.reaper import Reaper
 from arje.supervisor.supervisor import Supervisor
@@ -51,7 +52,8 @@ def run(options: Options) -> int:
         incarnator = Incarnator(CapabilitySet.detect(base), base, variables={"RUNTIME_DIR": str(options.runtime_dir)})
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
-            trio.run(_main, options, Supervisor(incarnator, Reaper(), logs))
+            reaper = Reaper()
+            trio.run(_main, options, Supervisor(Machine(incarnator, reaper), logs), reaper)
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
@@ -87,11 +89,11 @@ def _cgroup_base(options: Options, before: int) -> Path | None:
     return cgroup.find_base(name)
 
 
-async def _main(options: Options, supervisor: Supervisor) -> None:
+async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> None:
     door = Door(supervisor, options.cards, options.runtime_dir, "user" if options.user else "system")
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        await nursery.start(_read_signals, supervisor, door, nursery)
+        await nursery.start(_read_signals, reaper, supervisor, door, nursery)
         nursery.start_soon(watch_cards, options.cards, door)
         _load(options, supervisor)
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
@@ -134,7 +136,12 @@ def _start_enabled(supervisor: Supervisor) -> None:
 
 
 async def _read_signals(
-    supervisor: Supervisor, door: Door, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None]
+    reaper: Reaper,
+    supervisor: Supervisor,
+    door: Door,
+    nursery: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     fd = native.signalfd(_SIGNALS)
     stops = 0
@@ -143,7 +150,7 @@ async def _read_signals(
         while True:
             await trio.lowlevel.wait_readable(fd)
             numbers = {number for number, _, _ in native.read_signals(fd)}
-            supervisor.reaper.drain()
+            reaper.drain()
             if signal.SIGHUP in numbers:
                 nursery.start_soon(_reload, door)
             if numbers & {signal.SIGTERM, signal.SIGINT}:

@@ -6,12 +6,6 @@ does not even die is given up, and buried when it is dead.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
-import os
-import resource
-import signal
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -20,13 +14,11 @@ from arje import log
 from arje.card.card import Card
 from arje.errors import SetupFailed
 from arje.incarnate.given import NOTHING, Given
-from arje.incarnate.outcome import Outcome
-from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import StdioFds
 from arje.incarnation import Step
 from arje.supervisor import heal
+from arje.supervisor.host import Living, Unborn
 from arje.supervisor.reaper import ExitSlot
-from arje.supervisor.stdio import opened
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -34,7 +26,6 @@ if TYPE_CHECKING:
 LOG = log.logger()
 SETUP: Final = 30.0  # seconds for everything between "its dependencies are up" and exec
 DYING: Final = 5.0  # seconds for a killed process to go; who takes longer may never
-_RESERVE: Final = 24  # descriptors that services do not get: arjectl is to be answered when they run out
 
 
 class Overdue(SetupFailed):
@@ -49,22 +40,22 @@ class Birth:
 
     def __init__(self, supervisor: Supervisor, card: Card, given: Given = NOTHING, log_of: str = "") -> None:
         self._supervisor = supervisor
+        self._host = supervisor.host
         self._card = card
         self._given = given
         self._label = card.label
         self._log_of = log_of or card.label
-        self._held: tuple[Pending, ExitSlot] | None = None
+        self._held: tuple[Unborn, ExitSlot] | None = None
         self.patience = trio.CancelScope()
 
-    async def run(self) -> tuple[Outcome, ExitSlot]:
+    async def run(self) -> tuple[Living, ExitSlot]:
         """Start the service. Raises SetupFailed, IncarnationRefused and OSError; nothing is left then."""
-        _keep_descriptors()
         self.patience.deadline = min(self.patience.deadline, trio.current_time() + SETUP)
         with self.patience:
             log_of = self._supervisor.logs.of(self._log_of)
-            async with opened(self._card, log_of, self._supervisor.nursery) as stdio:
+            async with self._host.stdio(self._card, log_of, self._supervisor.nursery) as stdio:
                 pending, slot = self._begin(stdio)
-            await _end_of_setup(pending)
+            await pending.confirmed()
         if self.patience.cancelled_caught:
             if self._held is None:
                 raise Overdue(self._label, Step.PREPARE, "a file of its stdio was not opened in time")
@@ -74,13 +65,13 @@ class Birth:
         self._let_go()
         return outcome, slot
 
-    def _begin(self, stdio: StdioFds) -> tuple[Pending, ExitSlot]:
-        pending = self._supervisor.incarnator.begin(self._card, stdio, self._given)
-        slot = self._supervisor.reaper.register(pending.leader_pid, lambda: self._supervisor.bells.ring(self._label))
+    def _begin(self, stdio: StdioFds) -> tuple[Unborn, ExitSlot]:
+        pending = self._host.begin(self._card, stdio, self._given)
+        slot = self._host.expect(pending.leader_pid, lambda: self._supervisor.bells.ring(self._label))
         self._held = pending, slot
         self._supervisor.pendings[self._label] = pending
         self._supervisor.helpers[self._label] = {
-            pid: self._supervisor.reaper.register(pid, self._helper_ended) for pid in pending.helper_pids
+            pid: self._host.expect(pid, self._helper_ended) for pid in pending.helper_pids
         }
         return self._held
 
@@ -91,19 +82,19 @@ class Birth:
         self._held = None
         self._supervisor.pendings.pop(self._label, None)
 
-    async def _kill(self, pending: Pending) -> None:
+    async def _kill(self, pending: Unborn) -> None:
         """The set-up took too long. Raises Overdue when it does not even die."""
-        kill_child(pending.leader_pid)
+        self._host.kill(pending.leader_pid)
         with trio.move_on_after(DYING) as dying:
-            await _end_of_setup(pending)
+            await pending.confirmed()
         if dying.cancelled_caught:
             raise Overdue(self._label, Step.GATE, "its set-up hangs in the kernel and does not die")
 
-    def _finish(self, pending: Pending, slot: ExitSlot) -> Outcome:
+    def _finish(self, pending: Unborn, slot: ExitSlot) -> Living:
         try:
             return pending.finish()
         except Exception as error:  # it was reaped there
-            self._supervisor.reaper.forget(pending.leader_pid, slot)
+            self._host.forget(pending.leader_pid, slot)
             self._supervisor.forget_helpers(self._label)
             self._let_go()
             if self.patience.cancelled_caught and isinstance(error, SetupFailed):
@@ -117,45 +108,16 @@ class Birth:
         pending, slot = self._held
         self._let_go()
         self._supervisor.forget_helpers(self._label)
-        kill_child(pending.leader_pid)
+        self._host.kill(pending.leader_pid)
         if await slot.wait(0.0 if self.patience.cancelled_caught else DYING):
-            await trio.to_thread.run_sync(pending.abort)
+            await pending.abort()
         else:
             self._supervisor.nursery.start_soon(_bury, self._label, pending, slot)
 
 
-async def _bury(label: str, pending: Pending, slot: ExitSlot) -> None:
+async def _bury(label: str, pending: Unborn, slot: ExitSlot) -> None:
     await slot.wait()
     try:
-        await trio.to_thread.run_sync(pending.abort)
+        await pending.abort()
     except Exception:
         LOG.exception("something of a set-up is left", service=label)
-
-
-def kill_child(pid: int) -> None:
-    """Kill a child of ours, unless somebody has reaped it already and the number may be another's."""
-    try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        os.kill(pid, signal.SIGKILL)
-    except (ChildProcessError, ProcessLookupError, PermissionError):
-        return
-
-
-async def _end_of_setup(pending: Pending) -> None:
-    while not pending.advance():
-        await trio.lowlevel.wait_readable(pending.status_fd)
-
-
-def _keep_descriptors() -> None:
-    """Raise EMFILE while some are left. They are only counted when the highest numbers are in use (open(2))."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if most == resource.RLIM_INFINITY:
-        return
-    reserve = max(0, most - _RESERVE)
-    with contextlib.suppress(OSError):
-        os.close(highest := fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, reserve))
-        if highest == reserve:
-            return
-    taken = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the number is wanted
-    if taken >= reserve:
-        raise OSError(errno.EMFILE, f"{taken} of {most} descriptors are taken")

@@ -17,9 +17,9 @@ from arje.card.command import Command
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import beside
 from arje.incarnate.given import Given
-from arje.incarnate.outcome import Outcome
 from arje.incarnation import Exit
 from arje.supervisor.birth import DYING, Birth
+from arje.supervisor.host import Living
 from arje.supervisor.reaper import ExitSlot
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def run(
     command: Command,
     role: str,
     *,
-    running: Outcome | None = None,
+    running: Living | None = None,
     seconds: float = math.inf,
     env: tuple[tuple[str, str], ...] = (),
 ) -> Ended:
@@ -63,9 +63,9 @@ async def run(
     ``role`` tells it apart from other commands that the service has at the same time. ``seconds`` bounds it, and so does
     its own timeout. Raises nothing for what becomes of the command.
     """
-    privileged = supervisor.incarnator.capabilities.privileged
     told = [("ARJE_LABEL", card.label), *env]
     if running is not None and running.plan is not None:
+        privileged = supervisor.incarnator.capabilities.privileged
         ours = beside.inside(card, command, role, running.plan, privileged=privileged)
         main = running.incarnation.pid
         inner = main if command.privileged else beside.main_pid(running.plan, main, privileged=privileged)
@@ -89,7 +89,7 @@ async def run(
 
 
 async def _to_the_end(
-    supervisor: Supervisor, command: Command, outcome: Outcome, slot: ExitSlot, patience: trio.CancelScope
+    supervisor: Supervisor, command: Command, outcome: Living, slot: ExitSlot, patience: trio.CancelScope
 ) -> Ended:
     label = outcome.incarnation.label
     supervisor.commands[label] = outcome
@@ -109,7 +109,7 @@ async def _to_the_end(
     return found
 
 
-async def _bury(supervisor: Supervisor, outcome: Outcome, slot: ExitSlot) -> Exit | None:
+async def _bury(supervisor: Supervisor, outcome: Living, slot: ExitSlot) -> Exit | None:
     """End what is left of a command, and let go. Returns how it ended; None when it does not die."""
     if slot.exit is None:
         outcome.kill_tree()
@@ -120,9 +120,7 @@ async def _bury(supervisor: Supervisor, outcome: Outcome, slot: ExitSlot) -> Exi
     ended = outcome.exit_of(slot.exit)
     supervisor.forget_helpers(outcome.incarnation.label)
     try:
-        if outcome.is_loose:
-            await trio.to_thread.run_sync(outcome.sweep)
-        await trio.to_thread.run_sync(outcome.close) if outcome.closes_slowly else outcome.close()
+        await supervisor.host.close(outcome)
     except OSError as error:
         LOG.error("something of a command is left", service=outcome.incarnation.label, error=str(error))
     return ended

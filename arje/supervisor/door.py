@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -42,7 +41,7 @@ class Door:
         self._directories = directories
         self._runtime_dir = runtime_dir
         self._mode = mode
-        self._began = time.monotonic()
+        self._began = supervisor.host.now()
         self._changing = trio.Lock()
         self.changed_on_disk = False
 
@@ -56,10 +55,10 @@ class Door:
             "pid": os.getpid(),
             "mode": self._mode,
             "state": "stopping" if self._supervisor.stopping else "running",
-            "uptime": time.monotonic() - self._began,
+            "uptime": self._supervisor.host.now() - self._began,
             "runtime_dir": str(self._runtime_dir),
             "cards": [str(directory) for directory in self._directories],
-            "orphans_reaped": self._supervisor.reaper.orphans,
+            "orphans_reaped": self._supervisor.host.orphans,
             "degraded": sum(bool(service.degradations) for service in table),
             "counts": dict(Counter(service.state.value for service in table)),
             "changed_on_disk": self.changed_on_disk,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import time
 from typing import Final
 
 from arje.errors import IncarnationRefused, SetupFailed, errno_text
-from arje.service.record import Failure, FailureReason, StateCause
+from arje.service.record import Failure, FailureReason
 
 #: The machine has no room: a later start may find some (clone(2), open(2), execve(2)).
 _NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
@@ -20,11 +19,6 @@ _ROOM: Final = {
 }
 
 NotStarted = IncarnationRefused | SetupFailed | OSError
-
-
-def cause(who: str, detail: str = "") -> StateCause:
-    """Return a cause with the time of now."""
-    return StateCause(who, detail, time.monotonic(), time.time())
 
 
 def failure_of(error: NotStarted) -> Failure:

@@ -39,7 +39,7 @@ _COMES_AND_GOES: Final = frozenset({"network.veth", "cpu_affinity"})
 def _running(supervisor: Supervisor, labels: Iterable[str]) -> list[tuple[Service, Outcome]]:
     found = []
     for label in labels:
-        outcome = supervisor.outcomes.get(label)
+        outcome = supervisor.outcome(label)
         if outcome is not None and label in supervisor.table and supervisor.table.get(label).state in _RUNS:
             found.append((supervisor.table.get(label), outcome))
     return found
@@ -203,7 +203,7 @@ def _as_before(loss: Degradation, service: Service) -> Degradation:
 
 def mark(supervisor: Supervisor, label: str) -> None:
     """Give each degradation of a service the cause and remedy that it has by now; none is added or taken away."""
-    service, outcome = supervisor.table.get(label), supervisor.outcomes.get(label)
+    service, outcome = supervisor.table.get(label), supervisor.outcome(label)
     if not service.degradations or isinstance(service.card.payload, Virtual):
         return
     try:

@@ -7,8 +7,8 @@ the traceback into the log; it never crosses the nursery. A life whose service i
 from __future__ import annotations
 
 import signal
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,13 @@ from arje.card.payload import Virtual
 from arje.card.signals import number as signal_number
 from arje.card.supervision import Kind
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate.outcome import Outcome
 from arje.incarnation import Exit
 from arje.service.record import Failure, FailureReason, Service
 from arje.service.restart import Verdict, decide
 from arje.service.state import Event, State
-from arje.supervisor.birth import DYING, SETUP, Birth, Overdue, kill_child
-from arje.supervisor.ending import NotStarted, cause, failure_of
+from arje.supervisor.birth import DYING, SETUP, Birth, Overdue
+from arje.supervisor.ending import NotStarted, failure_of
+from arje.supervisor.host import Living
 from arje.supervisor.reaper import ExitSlot
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ class Life:
     def __init__(self, supervisor: Supervisor, label: str) -> None:
         self._supervisor = supervisor
         self._table = supervisor.table
+        self._host = supervisor.host
         self._label = label
-        self._held: tuple[Outcome, ExitSlot] | None = None
+        self._held: tuple[Living, ExitSlot] | None = None
         self._patience: trio.CancelScope | None = None  # what a change of state cuts short
 
     async def run(self) -> None:
@@ -78,9 +79,9 @@ class Life:
             outcome.kill_tree()
         except Exception:
             LOG.exception("a service could not be killed as a whole", service=self._label)
-            kill_child(outcome.incarnation.leader_pid)
+            self._host.kill(outcome.incarnation.leader_pid)
         await slot.wait(DYING)
-        self._supervisor.reaper.forget(outcome.incarnation.leader_pid, slot)
+        self._host.forget(outcome.incarnation.leader_pid, slot)
         await self._close(outcome)
 
     # -- small words ---------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ class Life:
         return self._table.get(self._label).state if self._label in self._table else None
 
     def _fire(self, event: Event, who: str, detail: str, **changes: Any) -> None:
-        self._table.fire(self._label, event, cause(who, detail), **changes)
+        self._table.fire(self._label, event, self._supervisor.cause(who, detail), **changes)
 
     async def _bell(self) -> None:
         await self._supervisor.bells.wait(self._label)
@@ -110,7 +111,7 @@ class Life:
 
     async def _back_off(self) -> None:
         until = self._table.get(self._label).backoff_until or 0.0
-        with trio.move_on_after(max(0.0, until - time.monotonic())):
+        with trio.move_on_after(max(0.0, until - self._host.now())):
             while self._state is State.BACKOFF:
                 await self._bell()
         if self._state is State.BACKOFF:
@@ -132,10 +133,10 @@ class Life:
         self._start_again_if_wanted()
 
     async def _condition(self, card: Card) -> bool:
-        """Whether the card's condition holds; when it does not, the service is skipped. A thread looks: see stdio."""
+        """Whether the card's condition holds; when it does not, the service is skipped."""
         found: bool | None = None
         with trio.move_on_after(SETUP) as self._patience:
-            found = await trio.to_thread.run_sync(_exists, card.only_if_exists, abandon_on_cancel=True)
+            found = await self._host.ask(f"only_if_exists {card.only_if_exists}", partial(_exists, card.only_if_exists))
         self._patience = None
         if self._state is State.WAITING and not found:
             why = "there is no such path" if found is False else f"no answer in {SETUP:g} s"
@@ -178,7 +179,7 @@ class Life:
         method = None if slot.exit else await self._stop_process(card, outcome, slot)
         await self._ended(card, outcome, slot, method)
 
-    async def _spawn(self, card: Card) -> tuple[Outcome, ExitSlot]:
+    async def _spawn(self, card: Card) -> tuple[Living, ExitSlot]:
         birth = Birth(self._supervisor, card)
         self._patience = birth.patience
         try:
@@ -191,7 +192,7 @@ class Life:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    async def _stop_process(self, card: Card, outcome: Outcome, slot: ExitSlot) -> str:
+    async def _stop_process(self, card: Card, outcome: Living, slot: ExitSlot) -> str:
         """Tell it to go, then kill it. Returns the way that worked; waits for as long as none does."""
         name, timeout = card.supervision.stop_signal, card.supervision.stop_timeout
         outcome.thaw()  # a frozen process hears nothing but KILL
@@ -207,7 +208,7 @@ class Life:
             await slot.wait()
         return method
 
-    async def _ended(self, card: Card, outcome: Outcome, slot: ExitSlot, method: str | None) -> None:
+    async def _ended(self, card: Card, outcome: Living, slot: ExitSlot, method: str | None) -> None:
         assert slot.exit is not None
         ended = outcome.exit_of(slot.exit)
         oom = ended == Exit("killed", signal.SIGKILL) and outcome.oom_killed
@@ -220,7 +221,7 @@ class Life:
         if service.state is State.STOPPING:
             self._stopped(last_exit=ended, kill_method=method)
             return
-        now = time.monotonic()
+        now = self._host.now()
         decision = decide(
             card.supervision,
             ended,
@@ -242,18 +243,13 @@ class Life:
             kill_method=method,
         )
 
-    async def _close(self, outcome: Outcome) -> str:
+    async def _close(self, outcome: Living) -> str:
         """Kill what the leader has left behind, and let go. Returns how, when a walk had to look for it."""
         self._supervisor.outcomes.pop(self._label, None)
         self._supervisor.forget_helpers(self._label)
         swept = ""
         try:
-            if outcome.is_loose:
-                swept = await trio.to_thread.run_sync(outcome.sweep)
-            if outcome.closes_slowly:
-                await trio.to_thread.run_sync(outcome.close)  # it waits until what is left has been killed
-            else:
-                outcome.close()
+            swept = await self._host.close(outcome)
         except OSError as error:
             LOG.error("something of a service is left", service=self._label, error=str(error))
         self._held = None
@@ -281,7 +277,7 @@ class Life:
         if isinstance(error, IncarnationRefused):
             self._fire(Event.REFUSED, "policy", str(error), failure=failure, degradations=error.degradations)
             return
-        now = time.monotonic()
+        now = self._host.now()
         supervision = service.card.supervision
         decision = decide(
             supervision, None, lived=0.0, starts=service.starts, step=service.step, now=now, because=failure.reason

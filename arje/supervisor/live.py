@@ -30,7 +30,7 @@ def set_limits(supervisor: Supervisor, label: str, changes: dict[str, str], who:
     Raises NoSuchService, NotRunning, and CardError for names and values that no card may have either; nothing is changed
     then.
     """
-    service, outcome = supervisor.table.get(label), supervisor.outcomes.get(label)
+    service, outcome = supervisor.table.get(label), supervisor.outcome(label)
     if outcome is None or service.state not in _RUNS:
         raise NotRunning(label, service.state.value)
     asked = live.read(changes, "arjectl set")
@@ -50,7 +50,7 @@ def set_limits(supervisor: Supervisor, label: str, changes: dict[str, str], who:
 
 async def freeze(supervisor: Supervisor, service: Service, who: str, *, frozen: bool) -> dict[str, Any]:
     """Freeze or thaw a service. Returns result and detail of its answer: done, already, not-running or failed."""
-    outcome = supervisor.outcomes.get(service.label)
+    outcome = supervisor.outcome(service.label)
     if outcome is None or service.state not in _RUNS:
         return {"result": "not-running"}
     if outcome.cgroup is not None and outcome.frozen == frozen:

@@ -11,7 +11,6 @@ import hashlib
 import math
 import pwd
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +21,12 @@ from arje.card.permissions import words
 from arje.card.soma import Soma
 from arje.card.supervision import Kind, Supervision
 from arje.errors import errno_name, errno_text
-from arje.incarnate.outcome import Outcome
 from arje.incarnate.policy import is_required
 from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
+from arje.supervisor.host import Living
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -39,12 +38,13 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     """Return what the table of ``arjectl status`` needs."""
     card, running = service.card, service.incarnation
     outcome = supervisor.outcomes.get(service.label)
+    now = supervisor.host.now()
     return {
         "label": service.label,
         "description": card.description,
         "state": service.state.value,
         "cause": _why(service.cause),
-        "since_s": time.monotonic() - service.since,
+        "since_s": now - service.since,
         "since_wall": service.cause.wall,
         "up": service.is_up,
         "ready": service.ready,
@@ -59,7 +59,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "isolation": isolation(supervisor, service),
         "last_exit": str(service.last_exit) if service.last_exit else None,
         "failure": failure(service),
-        "backoff_in_s": max(0.0, service.backoff_until - time.monotonic()) if service.backoff_until else None,
+        "backoff_in_s": max(0.0, service.backoff_until - now) if service.backoff_until else None,
         "waiting_for": list(needs(supervisor, service)),
     }
 
@@ -68,7 +68,7 @@ def _why(cause: StateCause) -> dict[str, Any]:
     return {"who": cause.who, "detail": cause.detail, "wall": cause.wall}
 
 
-def _number(outcome: Outcome | None, file: str) -> int | None:
+def _number(outcome: Living | None, file: str) -> int | None:
     """Return the number in a file of the service's cgroup; None when there is none, or it is ``max``."""
     text = outcome.cgroup_file(file) if outcome else None
     return int(text) if text and text.isdigit() else None
@@ -163,7 +163,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "log_dropped": supervisor.logs.of(service.label).dropped,
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
-        | _life(service)
+        | _life(service, supervisor.host.now())
         | _body(supervisor.outcomes.get(service.label), service)
     )
 
@@ -205,10 +205,10 @@ def dependencies(supervisor: Supervisor, card: Card) -> Iterator[dict[str, Any]]
             yield {"kind": kind, "name": name, "label": label, "state": state}
 
 
-def _life(service: Service) -> dict[str, Any]:
+def _life(service: Service, now: float) -> dict[str, Any]:
     """How the service is kept, and where it is in that."""
     supervision, running = service.card.supervision, service.incarnation
-    decays = running.started + supervision.healthy_after - time.monotonic() if running and service.step else None
+    decays = running.started + supervision.healthy_after - now if running and service.step else None
     plain: dict[str, Any] = as_json(supervision)
     return {
         "permissions": words(service.card.permissions) if service.card.permissions else None,
@@ -249,7 +249,7 @@ def _ended(service: Service) -> float | None:
     return None
 
 
-def _body(outcome: Outcome | None, service: Service) -> dict[str, Any]:
+def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
     """What runs now: the main process, the cgroup's counters, the tree."""
     running = service.incarnation
     usage = (outcome.cgroup_file("cpu.stat") if outcome else None) or ""
@@ -265,7 +265,7 @@ def _body(outcome: Outcome | None, service: Service) -> dict[str, Any]:
     }
 
 
-def _tasks(outcome: Outcome | None) -> int | None:
+def _tasks(outcome: Living | None) -> int | None:
     if (counted := _number(outcome, "pids.current")) is not None:
         return counted
     threads = outcome.cgroup_file("cgroup.threads") if outcome else None  # without the pids controller

@@ -15,50 +15,46 @@ import trio
 from arje import log
 from arje.card.card import Card
 from arje.errors import CardProblem
-from arje.incarnate import mark
 from arje.incarnate.outcome import Outcome
-from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import Incarnator
 from arje.incarnation import Incarnation
 from arje.service.order import Graph
-from arje.service.record import Service
+from arje.service.record import Service, StateCause
 from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor.bells import Bells
-from arje.supervisor.birth import kill_child
-from arje.supervisor.ending import cause
+from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
-from arje.supervisor.reaper import ExitSlot, Reaper
+from arje.supervisor.reaper import ExitSlot
 
 LOG = log.logger()
 _RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 
 class Supervisor:
-    """Everything that a manager knows. ``outcomes`` holds the running incarnations by label, ``pendings`` those that are
-    being set up, ``commands`` what runs beside a service (command.py); ``problems`` are those of the cards when they were
-    last loaded; ``paused`` services do not start yet, and what becomes of ``going`` ones is not felt by others."""
+    """Everything that a manager knows, in the world that ``host`` is. ``outcomes`` holds the running incarnations by label,
+    ``pendings`` those that are being set up, ``commands`` what runs beside a service (command.py); ``problems`` are those
+    of the cards when they were last loaded; ``paused`` services do not start yet, and what becomes of ``going`` ones is
+    not felt by others."""
 
-    def __init__(self, incarnator: Incarnator, reaper: Reaper, logs: Logs) -> None:
-        self.incarnator = incarnator
-        incarnator.neighbours = self._running
-        self.reaper = reaper
+    def __init__(self, host: Host, logs: Logs) -> None:
+        self.host = host
+        host.introduce(self._running)
         self.logs = logs
         self.table = StateTable()
         self.graph = Graph(())
         self.needs = Needs(self.table, lambda: self.graph)
         self.bells = Bells()
-        self.outcomes: dict[str, Outcome] = {}
-        self.pendings: dict[str, Pending] = {}
-        self.commands: dict[str, Outcome] = {}
+        self.outcomes: dict[str, Living] = {}
+        self.pendings: dict[str, Unborn] = {}
+        self.commands: dict[str, Living] = {}
         self.helpers: dict[str, dict[int, ExitSlot]] = {}
         self.problems: tuple[CardProblem, ...] = ()
         self.paused: set[str] = set()
         self.going: set[str] = set()
         self.stopping = False
-        self._strangers = frozenset(mark.children())  # they were here before us, and are not ours to kill
         self._nursery: trio.Nursery | None = None
         self._lives: dict[str, Life] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
@@ -71,6 +67,20 @@ class Supervisor:
             task_status.started()
             await trio.sleep_forever()
 
+    def cause(self, who: str, detail: str = "") -> StateCause:
+        """Return a cause with the time of now."""
+        return StateCause(who, detail, self.host.now(), self.host.wall())
+
+    @property
+    def incarnator(self) -> Incarnator:
+        """Who knows what this machine can isolate."""
+        return self.host.incarnator
+
+    def outcome(self, label: str) -> Outcome | None:
+        """Return the running incarnation whose isolation can be looked at; None when none runs, or it is played."""
+        living = self.outcomes.get(label)
+        return living if isinstance(living, Outcome) else None
+
     def _running(self, label: str) -> Incarnation | None:
         """Whose namespaces another service may join."""
         outcome = self.outcomes.get(label)
@@ -79,7 +89,7 @@ class Supervisor:
     def forget_helpers(self, label: str) -> None:
         """Expect the helpers of a service no more: who closes it ends and reaps them."""
         for pid, slot in self.helpers.pop(label, {}).items():
-            self.reaper.forget(pid, slot)
+            self.host.forget(pid, slot)
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -104,7 +114,7 @@ class Supervisor:
             if card.label in self.table:
                 self.table.replace_card(card)
             else:
-                self.table.add(card, cause(who, card.source.file))
+                self.table.add(card, self.cause(who, card.source.file))
         self.graph = Graph(cards)
         self._ring_waiting()
 
@@ -126,7 +136,7 @@ class Supervisor:
                 continue
             if service.state in (State.RUNNING, State.RELOADING, State.STARTING, State.WAITING):
                 continue
-            why = cause(who) if pulled == label else cause(label, f"{label} needs it")
+            why = self.cause(who) if pulled == label else self.cause(label, f"{label} needs it")
             self.table.fire(pulled, Event.WANTED, why)
 
     def unwant(self, label: str, who: str) -> None:
@@ -135,13 +145,13 @@ class Supervisor:
             return
         event = STOP_WITH.get(self.table.get(label).state)
         if event is not None:
-            self.table.fire(label, event, cause(who))
+            self.table.fire(label, event, self.cause(who))
 
     def again(self, label: str, who: str) -> None:
         """Stop a service and start it again. Raises NoSuchService."""
         if self.table.get(label).state in WITH_PROCESS:
             self.unwant(label, who)
-            self.table.fire(label, Event.WANTED, cause(who, "restart"))
+            self.table.fire(label, Event.WANTED, self.cause(who, "restart"))
         else:
             self.want(label, who)
 
@@ -255,7 +265,7 @@ class Supervisor:
     async def _sweep(self) -> None:
         """Kill what services have left behind: whoever is below us now has lost the service that it belonged to."""
         try:
-            killed, refused = await trio.to_thread.run_sync(mark.sweep_all, self._strangers)
+            killed, refused = await self.host.sweep()
         except OSError as error:
             LOG.error("what services have left could not be looked for", error=str(error))
             return
@@ -270,7 +280,7 @@ class Supervisor:
             except OSError as error:
                 LOG.error("a service could not be killed", service=label, error=str(error))
         for pending in self.pendings.values():
-            kill_child(pending.leader_pid)
+            self.host.kill(pending.leader_pid)
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
@@ -301,9 +311,9 @@ class Supervisor:
             self._fails_at_once(label)
         elif service.state in _RUNS and change.state not in WITH_PROCESS and not change.is_up:
             if (lost := self.needs.loss(label)) is not None:
-                self.table.fire(label, Event.STOP, cause(lost.provider.label, str(lost)), wanted=True)
+                self.table.fire(label, Event.STOP, self.cause(lost.provider.label, str(lost)), wanted=True)
         elif service.lacks_dependency and service.wanted and self.needs.loss(label) is None:
-            self.table.fire(label, Event.RECOVERED, cause(change.label, f"{change.label} is {change.state.value}"))
+            self.table.fire(label, Event.RECOVERED, self.cause(change.label, f"{change.label} is {change.state.value}"))
 
     def _fails_at_once(self, label: str) -> bool:
         """Let a waiting service fail when what it requires has failed for good. Returns whether it does not wait."""
@@ -311,7 +321,7 @@ class Supervisor:
             return True
         lost = None if self.stopping else self.needs.final_loss(label)
         if lost is not None:
-            why = cause(lost.provider.label, str(lost))
+            why = self.cause(lost.provider.label, str(lost))
             self.table.fire(label, Event.DEPENDENCY_FAILED, why, failure=lost.failure)
         return lost is not None
 

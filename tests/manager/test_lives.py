@@ -26,6 +26,7 @@ from arje.kernel.cgroup import Cgroup
 from arje.native import Child
 from arje.service.record import FailureReason, Service
 from arje.service.state import State
+from arje.supervisor.host import Machine
 from arje.supervisor.logfile import LogFile
 from arje.supervisor.logs import Logs
 from arje.supervisor.reaper import Reaper
@@ -61,7 +62,7 @@ async def supervisor(directory: Path, *cards: Card, error: Exception | None = No
             async for _ in signals:
                 reaper.drain()
 
-    found = Supervisor(incarnator, reaper, logs)
+    found = Supervisor(Machine(incarnator, reaper), logs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reap)
         await nursery.start(found.run)

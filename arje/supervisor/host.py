@@ -1,0 +1,250 @@
+"""The few verbs that the supervisor asks of the world. What keeps services knows no kernel and no clock but through them.
+
+A test, or a replay, is a host of its own: under a virtual clock of trio's it plays the processes, and every wait of the
+supervisor takes no time. What makes that work:
+
+* **There are two clocks with one pace.** Waits are trio's (``move_on_after``); times in records are :meth:`Host.now`. A
+  host's clock runs as trio's does, only its zero may differ: so one waits for a time by the difference from now.
+* **Nothing else goes to a thread.** A virtual clock jumps when every task waits, and does not see threads: questions that
+  may hang are put with :meth:`Host.ask`.
+* **No checkpoint lies between the start of a child and its registration** (:meth:`Host.begin`, :meth:`Host.expect`), so
+  no exit is ever lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import resource
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol, TypeVar
+
+import trio
+
+from arje.card.card import Card
+from arje.incarnate import mark
+from arje.incarnate.blueprint import Blueprint
+from arje.incarnate.given import NOTHING, Given
+from arje.incarnate.neighbours import Neighbours
+from arje.incarnate.outcome import Outcome
+from arje.incarnate.pending import Pending
+from arje.incarnate.spawn import Incarnator, StdioFds
+from arje.incarnation import Exit, Incarnation
+from arje.kernel.process import Process
+from arje.supervisor.logs import ServiceLog
+from arje.supervisor.reaper import ExitSlot, Reaper
+from arje.supervisor.stdio import opened
+
+_RESERVE: Final = 24  # descriptors that services do not get: arjectl is to be answered when they run out
+
+Answer = TypeVar("Answer")
+
+
+class Living(Protocol):
+    """A running incarnation in the hands of its keeper: what a life and a status ask of it (outcome.py has the words)."""
+
+    incarnation: Incarnation
+    plan: Blueprint | None
+
+    @property
+    def frozen(self) -> bool: ...
+    @property
+    def oom_killed(self) -> bool: ...
+    @property
+    def is_loose(self) -> bool: ...
+    @property
+    def closes_slowly(self) -> bool: ...
+    def exit_of(self, leader: Exit) -> Exit: ...
+    def signal_main(self, number: int) -> str: ...
+    def kill_tree(self) -> str: ...
+    def thaw(self) -> None: ...
+    def sweep(self) -> str: ...
+    def close(self) -> None: ...
+    def processes(self) -> tuple[Process, ...]: ...
+    def cgroup_file(self, name: str) -> str | None: ...
+
+
+class Unborn(Protocol):
+    """An incarnation between its clone and its confirmed exec. ``helper_pids`` are children of ours that serve it."""
+
+    @property
+    def leader_pid(self) -> int: ...
+    @property
+    def helper_pids(self) -> tuple[int, ...]: ...
+
+    async def confirmed(self) -> None:
+        """Wait for the end of the set-up, good or bad."""
+
+    def finish(self) -> Living:
+        """Return the running incarnation. Raises SetupFailed, IncarnationRefused; its child is reaped then."""
+
+    async def abort(self) -> None:
+        """Kill and reap the child, and clean up. Somebody else may have reaped it already; may be called again."""
+
+
+class Host(Protocol):
+    """The world, as the supervisor sees it. Pids are what :meth:`begin` told; the kernel's, or a play's."""
+
+    def now(self) -> float:
+        """Return the time of now: CLOCK_MONOTONIC in seconds."""
+
+    def wall(self) -> float:
+        """Return CLOCK_REALTIME in seconds: for people, never for decisions."""
+
+    def stdio(self, card: Card, log: ServiceLog, nursery: trio.Nursery) -> AbstractAsyncContextManager[StdioFds]:
+        """Open what a card wants as descriptors 0, 1 and 2. Raises SetupFailed, and OSError when they run out."""
+
+    def begin(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Unborn:
+        """Begin an incarnation with what it is ``given``, without a wait. Raises SetupFailed and IncarnationRefused.
+
+        Nothing is left then.
+        """
+
+    def expect(self, pid: int, ring: Callable[[], None]) -> ExitSlot:
+        """Return where the end of a child arrives; ``ring`` is called then. Call it right after :meth:`begin`."""
+
+    def forget(self, pid: int, slot: ExitSlot) -> None:
+        """Expect the end of a child no more: somebody else has reaped it."""
+
+    def kill(self, pid: int) -> None:
+        """Kill a child of ours, unless it has been reaped already."""
+
+    async def close(self, living: Living) -> str:
+        """Kill what a leader that has ended left behind, and let go. Returns how, when a walk had to look for it.
+
+        Raises OSError when something does not die.
+        """
+
+    async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
+        """Put a question that may hang, as to a dead mount; whoever cancels does not wait for it. ``what`` names it."""
+
+    async def sweep(self) -> tuple[int, str]:
+        """Kill every process below us that was not there before us. Returns how many went, and why one is left."""
+
+    def introduce(self, neighbours: Neighbours) -> None:
+        """Let services join the namespaces of others: ``neighbours`` finds a running one."""
+
+    @property
+    def incarnator(self) -> Incarnator:
+        """Who knows what this machine can isolate: for doctor, forecast, heal and harden; lives do not ask."""
+
+    @property
+    def orphans(self) -> int:
+        """How many strangers were reaped."""
+
+
+class Conceived:
+    """A :class:`~arje.incarnate.pending.Pending` that is waited for in trio's loop."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+        self.leader_pid = pending.leader_pid
+        self.helper_pids = pending.helper_pids
+
+    async def confirmed(self) -> None:
+        """Wait for the end of the set-up."""
+        while not self._pending.advance():
+            await trio.lowlevel.wait_readable(self._pending.status_fd)
+
+    def finish(self) -> Outcome:
+        """Return the running incarnation, read back from the kernel."""
+        return self._pending.finish()
+
+    async def abort(self) -> None:
+        """Kill and reap the child, and clean up, in a thread: it waits for the kernel."""
+        await trio.to_thread.run_sync(self._pending.abort)
+
+
+class Machine:
+    """This machine."""
+
+    def __init__(self, incarnator: Incarnator, reaper: Reaper) -> None:
+        self._incarnator = incarnator
+        self._reaper = reaper
+        self._strangers = frozenset(mark.children())  # they were here before us, and are not ours to kill
+
+    def now(self) -> float:
+        """Return CLOCK_MONOTONIC; trio's own clock is the same with another zero."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Return CLOCK_REALTIME."""
+        return time.time()
+
+    @asynccontextmanager
+    async def stdio(self, card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIterator[StdioFds]:
+        """Open the three descriptors while there are some left for arje itself (stdio.py)."""
+        _keep_descriptors()
+        async with opened(card, log, nursery) as found:
+            yield found
+
+    def begin(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Conceived:
+        """Clone, configure, decide and open the gate (spawn.py)."""
+        return Conceived(self._incarnator.begin(card, stdio, given))
+
+    def expect(self, pid: int, ring: Callable[[], None]) -> ExitSlot:
+        """Register a child with the reaper."""
+        return self._reaper.register(pid, ring)
+
+    def forget(self, pid: int, slot: ExitSlot) -> None:
+        """Take a child back from the reaper."""
+        self._reaper.forget(pid, slot)
+
+    def kill(self, pid: int) -> None:
+        """Send KILL, unless somebody has reaped the child already and the number may be another's."""
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            os.kill(pid, signal.SIGKILL)
+        except (ChildProcessError, ProcessLookupError, PermissionError):
+            return
+
+    async def close(self, living: Living) -> str:
+        """Sweep a loose service and close it, in threads where that waits until what is left has been killed."""
+        swept = await trio.to_thread.run_sync(living.sweep) if living.is_loose else ""
+        if living.closes_slowly:
+            await trio.to_thread.run_sync(living.close)
+        else:
+            living.close()
+        return swept
+
+    async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
+        """Let a thread ask; one that hangs is left to itself."""
+        return await trio.to_thread.run_sync(question, abandon_on_cancel=True)
+
+    async def sweep(self) -> tuple[int, str]:
+        """Walk all that is below us, in a thread (mark.py)."""
+        return await trio.to_thread.run_sync(mark.sweep_all, self._strangers)
+
+    def introduce(self, neighbours: Neighbours) -> None:
+        """Tell the incarnator who else runs here."""
+        self._incarnator.neighbours = neighbours
+
+    @property
+    def incarnator(self) -> Incarnator:
+        """Who makes processes of cards here."""
+        return self._incarnator
+
+    @property
+    def orphans(self) -> int:
+        """How many strangers the reaper has reaped."""
+        return self._reaper.orphans
+
+
+def _keep_descriptors() -> None:
+    """Raise EMFILE while some are left. They are only counted when the highest numbers are in use (open(2))."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most == resource.RLIM_INFINITY:
+        return
+    reserve = max(0, most - _RESERVE)
+    with contextlib.suppress(OSError):
+        os.close(highest := fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, reserve))
+        if highest == reserve:
+            return
+    taken = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the number is wanted
+    if taken >= reserve:
+        raise OSError(errno.EMFILE, f"{taken} of {most} descriptors are taken")
