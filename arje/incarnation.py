@@ -232,7 +232,10 @@ LIFE: Final[dict[Phase, frozenset[Phase]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended. ``code`` is 0–255 for ``exited``, the signal's number for ``killed`` and ``dumped``."""
+    """How a process ended. ``code`` is 0–255 for ``exited``, the signal's number for ``killed`` and ``dumped``.
+
+    ``unknown``: it has ended, and its status went to its own parent.
+    """
 
     kind: str
     code: int
@@ -250,11 +253,13 @@ class Exit:
     @property
     def shell_status(self) -> int:
         """The status a shell would show: the code, or 128 plus the signal's number."""
-        return self.code if self.kind == "exited" else 128 + self.code
+        return self.code if self.kind in ("exited", "unknown") else 128 + self.code
 
     def __str__(self) -> str:
         if self.kind == "exited":
             return f"exited {self.code}"
+        if self.kind == "unknown":
+            return "ended, and its parent alone knows how"
         try:
             name = signal.Signals(self.code).name.removeprefix("SIG")
         except ValueError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
+from arje.card.hooks import Hooks
 from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
 from arje.card.soma import Soma
@@ -85,6 +86,12 @@ class Card:
     """The body: namespaces, ids, files, limits."""
     supervision: Annotated[Supervision, Rule(patience)] = field(default_factory=Supervision)
     """When it starts again, when arje gives up, how it is stopped."""
+    hooks: Hooks = field(default_factory=Hooks)
+    """Commands at the turns of its life."""
+    on_failure: Texts = ()
+    """Labels that are started when it has failed for good."""
+    on_success: Texts = ()
+    """Labels that are started when it has ended well and does not start again."""
     requires: Texts = ()
     """Labels or provided names that must be up first; they are pulled in, and their stop stops this."""
     wants: Texts = ()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from arje.card import devices, file_words, filters, permissions, priority, privilege_words
+from arje.card import devices, file_words, filters, hooks, permissions, priority, privilege_words, probes
 from arje.card.files import ITEMISED
 from arje.card.nearest import nearest
 from arje.card.network_check import problems
@@ -209,9 +209,15 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
     "ioprio": priority.io_priority,
     "scheduler": scheduler,
 }
+_SUPERVISION: Final[dict[str, Callable[[Any, str], Any]]] = {
+    "readiness": probes.readiness,
+    "health": probes.health,
+    "reload": lambda value, field: hooks.reload(value, field, duration),
+}
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")
 _CGROUP: Final[dict[str, Callable[[Any, str], Any]]] = {**dict.fromkeys(_SIZED, size_or_max), "io_max": io_max}
-_TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout")
+_TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout", "start_timeout", "watchdog", "max_lifetime")
+_PROBED: Final = ("interval", "timeout")
 
 
 def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
@@ -228,6 +234,10 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
             virtual = ', or payload = "virtual"' if name == "payload" else ""
             wrong.append(Unreadable(name, f"{shown(raw[name])} is not a table", f"write [{name}]{virtual}"))
             del raw[name]
+    if "hooks" in raw:
+        raw |= _converted(
+            {"hooks": raw.pop("hooks")}, {"hooks": lambda v, f: hooks.hooks(v, "hooks", duration)}, "", wrong
+        )
     return permissions.compiled(raw, wrong), wrong
 
 
@@ -259,7 +269,12 @@ def _not_yet(value: Any, field: str) -> Any:
 
 
 def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
-    kept = _converted(raw, dict.fromkeys(_TIMED, duration), "supervision", wrong)
+    kept = _converted(raw, dict.fromkeys(_TIMED, duration) | _SUPERVISION, "supervision", wrong)
+    for name in ("readiness", "health"):
+        if isinstance(probe := kept.get(name), dict):
+            kept[name] = _converted(probe, dict.fromkeys(_PROBED, duration), f"supervision.{name}", wrong)
+            if isinstance(look := kept[name].get("exec"), dict):
+                kept[name]["exec"] = _converted(look, {"timeout": duration}, f"supervision.{name}.exec", wrong)
     if isinstance(rate := kept.get("rate_limit"), dict):
         kept["rate_limit"] = _converted(rate, {"interval": duration}, "supervision.rate_limit", wrong)
     return kept

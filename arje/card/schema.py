@@ -23,12 +23,24 @@ _MODE: Final = {"type": "string", "pattern": "^0?o?[0-7]{1,4}$"}
 _BIND: Final = {"anyOf": [{"type": "string", "pattern": "^-?[^:]+(:[^:]+(:(ro|rw))?)?$"}, {"$ref": "#/$defs/Bind"}]}
 
 
+#: A command as its words.
+_WORDS: Final = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 #: A table of texts, or of tables that get their key from the name that they have in it.
 _NAMED: Final = {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "object"}]}}
 
 #: (definition, field) → other ways in which a file may write the field (``normalise.py``).
 _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Card", "payload"): [{"enum": ["virtual", "Virtual"]}],
+    **{
+        ("Hooks", field): [_WORDS, {"$ref": "#/$defs/Command"}, {"type": "array", "items": _WORDS}]
+        for field in ("pre", "post", "ready", "stop", "cleanup")
+    },
+    ("Supervision", "reload"): [{"type": "string"}, {"type": "integer"}, _WORDS],
+    ("Reload", "exec"): [_WORDS],
+    ("Supervision", "readiness"): [{"type": "string"}],
+    ("Supervision", "health"): [{"type": "string"}],
+    ("Readiness", "exec"): [_WORDS],
+    ("Health", "exec"): [_WORDS],
     ("Soma", "namespaces"): [
         {"enum": sorted(PRESETS)},
         {"type": "array", "items": {"enum": list(Namespaces.__slots__)}},

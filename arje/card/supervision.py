@@ -6,17 +6,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card import signals
-from arje.card.rules import FORBID, Rule, Seconds, many, text, whole, whole_rule
-from arje.card.unreadable import Unreadable
+from arje.card import hooks
+from arje.card.hooks import Reload, Signal, signal_name
+from arje.card.probes import Health, Readiness, one_way
+from arje.card.rules import FORBID, LONGEST, Rule, Seconds, many, real, text, whole, whole_rule
+from arje.card.unreadable import Unreadable, shown
 
 
 class Kind(StrEnum):
-    """What a service is. ``delegate``: its death is reported to the parent card and it is not restarted."""
+    """What a service is. ``delegate``: its death is reported to the parent card and it is not restarted. ``scripted``: its
+    payload ends well and is up until it is stopped; what stops it is its hook ``stop``."""
 
     DAEMON = "daemon"
     ONE_SHOT = "one-shot"
     DELEGATE = "delegate"
+    SCRIPTED = "scripted"
 
 
 class RestartWhen(StrEnum):
@@ -28,9 +32,11 @@ class RestartWhen(StrEnum):
     ALWAYS = "always"
 
 
-def _signal(value: Any) -> str:
-    """The name that the rest of arje knows a signal by (``TERM``), of any that a card may write."""
-    return signals.name_of(signals.number(value))
+class NotifyAccess(StrEnum):
+    """Whose messages count."""
+
+    MAIN = "main"
+    ALL = "all"
 
 
 def _ending(value: Any) -> int | str:
@@ -39,12 +45,39 @@ def _ending(value: Any) -> int | str:
         return int(whole(0, 255)(value))
     if text(value).strip().isdecimal():
         raise Unreadable("", f"{value!r} is neither a code nor a signal", f"write a code without quotes: {value}")
-    return _signal(value)
+    return signal_name(value)
 
 
-_SIGNAL: Final = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": signals.LEAST, "maximum": signals.MOST}]}
 _ENDING: Final = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0, "maximum": 255}]}
-Signal = Annotated[str, Rule(_signal, _SIGNAL)]
+Endings = Annotated[tuple[int | str, ...], Rule(many(_ending), {"type": "array", "items": _ENDING})]
+
+
+def _steps(value: Any) -> tuple[tuple[str, float], ...]:
+    """Signals with the seconds that each is given: pairs, or the words ``TERM/5 INT/5``."""
+    if isinstance(value, str):
+        words = text(value).split()
+        value = [word.split("/") for word in (words[:-1] if words[-1:] == ["KILL"] else words)]
+    if not isinstance(value, (list, tuple)):
+        raise Unreadable("", f"{shown(value)} is no list of steps", 'write "TERM/5 INT/5"')
+    found = []
+    for index, step in enumerate(value):
+        if not isinstance(step, (list, tuple)) or len(step) != 2:
+            raise Unreadable(str(index), f"{shown(step)} is no step", 'write a signal and its seconds: "TERM/5"')
+        try:
+            seconds = real(0, LONGEST)(float(step[1]) if isinstance(step[1], str) else step[1])
+            found.append((signal_name(step[0]), seconds))
+        except Unreadable as error:
+            raise Unreadable(str(index), str(error), error.remedy) from error
+        except ValueError:
+            raise Unreadable(str(index), f"{shown(step[1])} is no number of seconds", 'write "TERM/5"') from None
+    return tuple(found)
+
+
+_PART: Final = {"type": "number", "minimum": 0, "maximum": 1}
+StopSteps = Annotated[
+    tuple[tuple[str, float], ...],
+    Rule(_steps, {"type": "string", "pattern": r"^\s*([A-Za-z0-9+-]+/[0-9.]+\s*)+(KILL\s*)?$"}),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +110,36 @@ class Supervision:
     """A life of this many seconds makes the wait start from ``initial`` again, in seconds."""
     rate_limit: RateLimit = field(default_factory=RateLimit)
     """How often it may start before arje gives up."""
-    success_exit: Annotated[tuple[int | str, ...], Rule(many(_ending), {"type": "array", "items": _ENDING})] = ()
+    jitter: Annotated[float, Rule(real(0, 1, "write a part of the wait: 0.1"), _PART)] = 0.0
+    """Part of each wait, 0 to 1, by which it may be longer: many machines do not start again at the same moment."""
+    restart_on: Endings = ()
+    """Endings after which it starts again whatever ``restart`` says: codes, and signals by name."""
+    no_restart_on: Endings = ()
+    """Endings after which it does not start again whatever ``restart`` says."""
+    max_lifetime: Seconds = 0.0
+    """Seconds after which a life is ended, as by a time-out; 0 means no limit."""
+    success_exit: Endings = ()
     """Endings besides exit code 0 that are a success: codes, and signals by name (``"TERM"``)."""
     stop_signal: Signal = "TERM"
     """Signal that asks it to stop, by name or number: ``"TERM"``, ``"SIGRTMIN+3"``, 15."""
     stop_timeout: Seconds = 10.0
     """Seconds between the stop signal and the killing of the whole tree."""
+    stop: StopSteps = ()
+    """Signals to ask it with, one after the other, each with its seconds: ``"TERM/5 INT/5"``; what is left then is
+    killed. Empty means ``stop_signal`` and ``stop_timeout``."""
+    reload: Annotated[Reload, Rule(hooks.one_way)] | None = None
+    """How it is told to read its configuration again: ``"HUP"``, or a command."""
+    readiness: Annotated[Readiness, Rule(one_way)] | None = None
+    """How it says that it is ready; without it, it is so once it runs."""
+    start_timeout: Seconds | None = None
+    """Seconds from its start until it has to be ready, or done for a one-shot; 0 means no limit, and so does nothing for
+    one-shots; for others nothing means 90. It may ask for more (``EXTEND_TIMEOUT_USEC`` of sd_notify(3))."""
+    watchdog: Seconds = 0.0
+    """It says ``WATCHDOG=1`` by sd_notify(3) at least every so many seconds; 0 means that it need not."""
+    notify_access: NotifyAccess = NotifyAccess.ALL
+    """Whose messages by sd_notify(3) count: those of ``all`` its processes, or of the ``main`` one alone."""
+    health: Annotated[Health, Rule(one_way)] | None = None
+    """How arje looks after it while it runs."""
 
 
 def patience(supervision: Supervision) -> Supervision:

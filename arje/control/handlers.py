@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from arje.card.unreadable import Unreadable
+
 
 class Door(Protocol):
     """What the manager offers (supervisor/door.py); plain data in and out."""
@@ -24,6 +26,9 @@ class Door(Protocol):
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    async def try_restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    async def reload(self, labels: list[str], who: str, *, or_restart: bool) -> list[dict[str, Any]]: ...
+    def kill(self, labels: list[str], signal: str, whom: str, who: str) -> list[dict[str, Any]]: ...
     def set(self, label: str, changes: dict[str, str], who: str) -> dict[str, Any]: ...
     async def heal(self, labels: list[str], who: str) -> dict[str, Any]: ...
     async def observe(self, label: str, who: str) -> dict[str, Any]: ...
@@ -162,6 +167,24 @@ async def _restart(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.restart(call.some_labels(), call.who)}
 
 
+async def _try_restart(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.try_restart(call.some_labels(), call.who)}
+
+
+async def _reload(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.reload(call.some_labels(), call.who, or_restart=call.flag("or_restart"))}
+
+
+async def _kill(door: Door, call: Call) -> dict[str, Any]:
+    whom = call.text("whom", "main")
+    if whom not in ("main", "all"):
+        raise InvalidParameter("whom")
+    try:
+        return {"results": door.kill(call.some_labels(), call.text("signal", "TERM"), whom, call.who)}
+    except Unreadable as error:
+        raise InvalidParameter("signal") from error
+
+
 async def _set(door: Door, call: Call) -> dict[str, Any]:
     return door.set(call.text("label"), call.texts("changes"), call.who)
 
@@ -219,6 +242,9 @@ METHODS: Final[dict[str, Method]] = {
     "Start": Method(_start, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
     "Restart": Method(_restart, ("labels",), True),
+    "TryRestart": Method(_try_restart, ("labels",), True),
+    "Reload": Method(_reload, ("labels", "or_restart"), True),
+    "Kill": Method(_kill, ("labels", "signal", "whom"), True),
     "Set": Method(_set, ("label", "changes"), True),
     "Heal": Method(_heal, ("labels",), True),
     "Observe": Method(_observe, ("label",), True),

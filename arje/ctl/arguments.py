@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 
 #: Every name of a verb to the verb's own.
 NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
-_TAKES_VALUE: Final = ("--socket", "--timeout", "--lines", "-n", "--on", "--for", "--slack", "--stay")
+_TAKES_VALUE: Final = (
+    "--socket",
+    "--timeout",
+    "--lines",
+    "-n",
+    "--on",
+    "--for",
+    "--slack",
+    "--stay",
+    "-s",
+    "--signal",
+    "--whom",
+)
 
 
 class UsageError(Exception):
@@ -115,6 +127,9 @@ def _parser(chosen: str | None) -> Parser:
         made.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="lines per service (100)")
     if chosen == "plan":
         made.add_argument("--on", metavar="FILE", help="on the host whose saved report (arjectl doctor --json) this is")
+    if chosen == "kill":
+        made.add_argument("-s", "--signal", default="TERM", metavar="SIG", help="by name or number (TERM)")
+        made.add_argument("--whom", choices=("main", "all"), default="main", help="whose processes (main)")
     if chosen == "stop":
         made.add_argument("--force", action="store_true", help="stop what needs them first")
     if chosen == "harden":

@@ -23,6 +23,10 @@ def detail(paper: Paper, service: Data) -> None:
     _field(paper, "State", _state(paper, service))
     if service["activation"]:
         _field(paper, "Activation", "; ".join(_wish(wish, service["label"]) for wish in service["activation"]))
+    if service["doing"]:
+        _field(paper, "Doing", escape(service["doing"]))
+    if service["status_text"]:
+        _field(paper, "Status", escape(service["status_text"]))
     if service["state"] == "waiting":
         _field(paper, "Waiting", escape(waits(paper, service)) or "about to start")
     _failure(paper, service)

@@ -172,6 +172,31 @@ def _restart(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Restart", labels=args.labels), args, paper)
 
 
+def _try_restart(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("TryRestart", labels=args.labels), args, paper)
+
+
+def _reload(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("Reload", labels=args.labels), args, paper)
+
+
+def _reload_or_restart(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("Reload", labels=args.labels, or_restart=True), args, paper)
+
+
+def _kill(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl.arguments import UsageError
+    from arje.ctl.client import CallError
+
+    try:
+        found = client.call("Kill", labels=args.labels, signal=args.signal, whom=args.whom)
+    except CallError as error:
+        if error.name != "InvalidParameter":
+            raise
+        raise UsageError(f"{args.signal!r} is no signal (write TERM, HUP, RTMIN+3 or a number)") from error
+    return _results(found, args, paper)
+
+
 def _wait(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Wait", labels=args.labels), args, paper)
 
@@ -319,6 +344,12 @@ VERBS: Final[dict[str, Verb]] = {
     "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
     "stop": Verb(_stop, "stop services", "+", query=False),
     "restart": Verb(_restart, "stop and start services", "+", query=False, strict=True),
+    "try-restart": Verb(_try_restart, "restart those that run", "+", query=False, strict=True),
+    "reload": Verb(_reload, "let services read their configuration again", "+", query=False),
+    "reload-or-restart": Verb(
+        _reload_or_restart, "reload those that can, restart the others", "+", query=False, strict=True
+    ),
+    "kill": Verb(_kill, "send services a signal (-s, --whom)", "+", aliases=("signal",), query=False),
     "set": Verb(
         _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
     ),

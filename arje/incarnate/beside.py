@@ -62,6 +62,19 @@ def inside(card: Card, command: Command, role: str, running: Blueprint, *, privi
     return _card(card, command, role, soma)
 
 
+def in_network(card: Card, command: Command, role: str) -> Card:
+    """Return the card of a command of arje's own that is in the running payload's network, and nowhere else of it."""
+    spaces = card.soma.namespaces
+    joins = {kind: card.label for kind in ("user", "net") if getattr(spaces, kind)} or {}
+    others = {kind: label for kind, label in card.soma.join.asked().items() if kind in ("user", "net")}
+    return _card(card, command, role, Soma(join=Join(**others | joins)))
+
+
+def has_own_network(running: Blueprint | None) -> bool:
+    """Whether a payload's network is another one than the manager's."""
+    return running is not None and (_is_had("net", running) or bool(running.soma.join.net))
+
+
 def main_pid(running: Blueprint, pid: int, *, privileged: bool) -> int:
     """Return the main process's pid as a command beside it sees it (``NSpid`` of proc_pid_status(5))."""
     own = privileged and "pid" in running.soma.namespaces.asked() and _is_had("pid", running)

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 
 from arje import native
 from arje.card.soma import Soma
@@ -15,7 +16,7 @@ from arje.incarnate import mark
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.held import Held
 from arje.incarnation import Exit, Incarnation
-from arje.kernel import process
+from arje.kernel import cgroup, process
 from arje.kernel.cgroup import Cgroup
 
 
@@ -33,6 +34,7 @@ class Outcome:
         self.incarnation = incarnation
         self.pidfd = child.pidfd
         self._verdict_fd = child.verdict_fd
+        self._main_fd = -1
         self._group = group
         self._held = held
         self.plan = plan
@@ -61,12 +63,31 @@ class Outcome:
         Returns why the kernel does not let us, which is a program with another user's rights; empty when it does.
         """
         try:
-            signal.pidfd_send_signal(self.pidfd, number)
+            signal.pidfd_send_signal(self._main_fd if self._main_fd >= 0 else self.pidfd, number)
         except ProcessLookupError:
             pass
         except PermissionError:
-            return mark.refusal(self.incarnation.leader_pid)
+            return mark.refusal(self.incarnation.pid if self._main_fd >= 0 else self.incarnation.leader_pid)
         return ""
+
+    def signal_all(self, number: int) -> str:
+        """Send every process of the service a signal. Returns why one that is still there did not get it."""
+        trouble = ""
+        for one in self.processes():
+            try:
+                fd = os.pidfd_open(one.pid)
+            except ProcessLookupError:
+                continue
+            try:
+                if self.owns(one.pid):
+                    signal.pidfd_send_signal(fd, number)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                trouble = mark.refusal(one.pid)
+            finally:
+                os.close(fd)
+        return trouble
 
     def kill_tree(self) -> str:
         """Kill every process of the service. Returns the way that was used, or why there is none."""
@@ -100,6 +121,38 @@ class Outcome:
         if self.is_loose:
             return process.tree(mark.of_service(self.incarnation.label, leader))
         return process.tree([leader, *process.descendants(leader)])
+
+    def owns(self, pid: int) -> bool:
+        """Whether a living process is one of the service's: in its cgroup, its pid namespace, or below its leader."""
+        if pid in (self.incarnation.pid, self.incarnation.leader_pid):
+            return True
+        try:
+            if self._group is not None:
+                inside, place = process.cgroup(pid), cgroup.place_of(self._group.path)
+                return inside == place or inside.startswith(place + "/")
+            if self._verdict_fd >= 0:
+                return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{self.incarnation.pid}/ns/pid")
+        except OSError:
+            return False
+        return pid in mark.of_service(self.incarnation.label, self.incarnation.leader_pid)
+
+    def follow(self, pid: int) -> None:
+        """Let another process of the service be its main one. Raises OSError, and ValueError for a stranger."""
+        if self._verdict_fd >= 0:
+            raise ValueError("in a pid namespace the first process is the main one")
+        fd = os.pidfd_open(pid)
+        if not self.owns(pid):
+            os.close(fd)
+            raise ValueError(f"process {pid} is not one of the service's")
+        if self._main_fd >= 0:
+            os.close(self._main_fd)
+        self._main_fd = fd
+        self.incarnation = replace(self.incarnation, pid=pid)
+
+    @property
+    def main_fd(self) -> int:
+        """The pidfd of the main process, where that is not the leader; else -1."""
+        return self._main_fd
 
     @property
     def populated(self) -> bool:
@@ -159,10 +212,10 @@ class Outcome:
         held, self._held = self._held, ()
         group, self._group = self._group, None
         with contextlib.ExitStack() as last_first:
-            for fd in (self.pidfd, self._verdict_fd):
+            for fd in (self.pidfd, self._verdict_fd, self._main_fd):
                 if fd >= 0:
                     last_first.callback(os.close, fd)
-            self.pidfd = self._verdict_fd = -1
+            self.pidfd = self._verdict_fd = self._main_fd = -1
             if group is not None:
                 last_first.callback(group.close)
                 last_first.callback(discard, group)

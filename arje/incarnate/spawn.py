@@ -75,6 +75,11 @@ class Incarnator:
         self.observers: dict[str, Observer] = {}
         """Who watches the next incarnations, by label (observe.py)."""
 
+    @property
+    def runtime_dir(self) -> Path:
+        """The manager's runtime directory; that of no manager is /run/arje."""
+        return Path(self._variables.get("RUNTIME_DIR", "/run/arje"))
+
     def dry_run(self, card: Card) -> Forecast:
         """Return what :meth:`begin` would do on this machine; nothing is started."""
         try:

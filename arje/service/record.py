@@ -24,6 +24,7 @@ class FailureReason(StrEnum):
     OOM_KILL = "oom-kill"
     TIMEOUT = "timeout"
     WATCHDOG = "watchdog"
+    HEALTH = "health"
     START_LIMIT = "start-limit"
     PROTOCOL = "protocol"
     RESOURCES = "resources"
@@ -42,6 +43,7 @@ REASONS: Final[dict[FailureReason, str]] = {
     FailureReason.OOM_KILL: "the kernel killed it for want of memory",
     FailureReason.TIMEOUT: "it took longer than the card allows",
     FailureReason.WATCHDOG: "it did not report to its watchdog in time",
+    FailureReason.HEALTH: "it runs, but does not answer as it should",
     FailureReason.START_LIMIT: "it started too often in too short a time",
     FailureReason.PROTOCOL: "it broke its readiness protocol",
     FailureReason.RESOURCES: "the machine has no room for another process or descriptor",
@@ -98,7 +100,9 @@ class Service:
     ``restarts`` counts the automatic ones since somebody last started it by hand; ``step`` is the step of the back-off.
     ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``activation`` is whose wish the latest
     start was. ``ready`` is None when there is nothing that could be ready. ``history`` holds the latest states with their
-    causes, oldest first. ``kill_method`` in ``stopping`` says why the process is still there.
+    causes, oldest first. ``kill_method`` in ``stopping`` says why the process is still there. ``status_text`` is what it
+    says of itself (``STATUS=`` of sd_notify(3)), ``doing`` what arje does for it within its state: a hook, a step of a
+    stop.
     """
 
     label: str
@@ -120,6 +124,8 @@ class Service:
     kill_method: str | None = None
     ready: bool | None = None
     history: tuple[tuple[State, StateCause], ...] = ()
+    status_text: str = ""
+    doing: str = ""
 
     @property
     def is_up(self) -> bool:

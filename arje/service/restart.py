@@ -2,7 +2,7 @@
 
 The order of the questions is the contract: did it end well; does the card want it again after such an ending; is there
 room under the start limit. The wait doubles from ``initial`` to ``max``; a life of ``healthy_after`` seconds makes it
-begin anew. There is no jitter: the waits of one manager's services depend on their own deaths, which are not in step.
+begin anew. A card may ask for jitter, a part of the wait by which it is longer; how much of it is drawn by the caller.
 
 An ending is *abnormal* when the process did not choose it: a signal, a time-out, a watchdog, the OOM killer. An exit code
 is not abnormal, and neither is a set-up that failed.
@@ -28,6 +28,7 @@ _ABNORMAL: Final = frozenset(
         FailureReason.OOM_KILL,
         FailureReason.TIMEOUT,
         FailureReason.WATCHDOG,
+        FailureReason.HEALTH,
     }
 )
 
@@ -69,10 +70,9 @@ class Decision:
 
 def is_success(supervision: Supervision, exit: Exit) -> bool:
     """Whether the card counts this ending as a success: code 0, or one of ``success_exit``."""
-    if exit.kind == "exited":
-        return exit.code == 0 or exit.code in supervision.success_exit
-    numbers = {signals.number(name) for name in supervision.success_exit if isinstance(name, str)}
-    return exit.kind == "killed" and exit.code in numbers
+    if exit.kind == "exited" and exit.code == 0:
+        return True
+    return exit.kind != "dumped" and _is_among(exit, supervision.success_exit)
 
 
 def backoff(supervision: Supervision, step: int) -> float:
@@ -89,38 +89,51 @@ def decide(
     step: int,
     now: float,
     because: FailureReason | None = None,
+    draw: float = 0.0,
 ) -> Decision:
     """Decide what becomes of a service that ended.
 
     ``exit`` is None when the set-up failed and nothing ran. ``lived`` is the length of that life in seconds, ``starts``
     the times of the latest starts and ``now`` the time of the end (CLOCK_MONOTONIC, seconds), ``step`` the step of the
     back-off that the previous decision gave. ``because`` is a reason that the exit status does not tell (time-out,
-    watchdog, OOM, refusal); with it, the ending is no success whatever the status.
+    watchdog, OOM, refusal); with it, the ending is no success whatever the status. ``draw``, 0 to 1, is how much of the
+    jitter counts.
     """
-    reason = because or _reason(supervision, exit)
+    reason = because or reason_of(supervision, exit)
     ending = _words(exit, because)
-    if not _wants_again(supervision, reason):
-        rule = _rule(supervision)
+    rule = _rule(supervision, exit)
+    if not _wants_again(supervision, reason, exit):
         if reason is None:
             return Decision(kind=Verdict.DONE, detail=f"{ending}, {rule}")
         return Decision(kind=Verdict.FAILED, reason=reason, detail=f"{ending}, {rule}")
     if lived >= supervision.healthy_after:
         step = 0
-    delay = backoff(supervision, step)
+    delay = backoff(supervision, step) * (1 + supervision.jitter * draw)
     limit = supervision.rate_limit
     recent = [at for at in starts if at > now + delay - limit.interval]
     if limit.starts > 0 and len(recent) >= limit.starts:
         detail = f"start-limit: {limit.starts} in {limit.interval:g} s, last: {ending}"
         return Decision(kind=Verdict.FAILED, reason=FailureReason.START_LIMIT, step=step, detail=detail)
     following = min(step + 1, _MAX_STEP)
-    detail = f"{ending}, {_rule(supervision)}, again in {delay:g} s"
+    detail = f"{ending}, {rule}, again in {delay:.3g} s"
     return Decision(kind=Verdict.AGAIN, delay=delay, reason=reason, step=following, detail=detail)
 
 
-def _wants_again(supervision: Supervision, reason: FailureReason | None) -> bool:
+def _is_among(exit: Exit, endings: tuple[int | str, ...]) -> bool:
+    """Whether a list of codes and signals holds this ending."""
+    if exit.kind in ("exited", "unknown"):
+        return exit.kind == "exited" and exit.code in endings
+    return exit.code in {signals.number(name) for name in endings if isinstance(name, str)}
+
+
+def _wants_again(supervision: Supervision, reason: FailureReason | None, exit: Exit | None) -> bool:
     """Whether the card wants another start after this ending."""
     if supervision.kind is Kind.DELEGATE or reason in _HOPELESS:
         return False
+    if exit is not None and _is_among(exit, supervision.no_restart_on):
+        return False
+    if exit is not None and _is_among(exit, supervision.restart_on):
+        return True
     if reason is None:
         # A one-shot that ended well has done its work; starting it for ever is never what was meant.
         return supervision.restart is RestartWhen.ALWAYS and supervision.kind is not Kind.ONE_SHOT
@@ -129,13 +142,14 @@ def _wants_again(supervision: Supervision, reason: FailureReason | None) -> bool
     return supervision.restart is not RestartWhen.NEVER
 
 
-def _reason(supervision: Supervision, exit: Exit | None) -> FailureReason | None:
+def reason_of(supervision: Supervision, exit: Exit | None) -> FailureReason | None:
     """Return why this ending is a failure; None for a success."""
     if exit is None:
         return FailureReason.SETUP
     if is_success(supervision, exit):
         return None
-    return {"exited": FailureReason.EXIT_CODE, "dumped": FailureReason.CORE_DUMP}.get(exit.kind, FailureReason.SIGNAL)
+    reasons = {"killed": FailureReason.SIGNAL, "dumped": FailureReason.CORE_DUMP}
+    return reasons.get(exit.kind, FailureReason.EXIT_CODE)
 
 
 def _words(exit: Exit | None, because: FailureReason | None) -> str:
@@ -143,9 +157,12 @@ def _words(exit: Exit | None, because: FailureReason | None) -> str:
     return f"{ending} ({because.value})" if because else ending
 
 
-def _rule(supervision: Supervision) -> str:
+def _rule(supervision: Supervision, exit: Exit | None) -> str:
     """The words in the card that decided."""
     if supervision.kind is Kind.DELEGATE:
         return "kind = delegate: its parent decides"
+    for name in ("no_restart_on", "restart_on"):
+        if exit is not None and _is_among(exit, getattr(supervision, name)):
+            return f"{name} has it"
     kind = f"kind = {supervision.kind.value}, " if supervision.kind is not Kind.DAEMON else ""
     return f"{kind}restart = {supervision.restart.value}"

@@ -21,6 +21,9 @@ What follows from that, and is easy to get wrong:
 * **A requirement that fails for good is felt.** Who runs on it gets ``STOP`` with the wish kept; at the end of that stop,
   or out of ``waiting``, ``DEPENDENCY_FAILED`` leads to ``failed``. ``RECOVERED`` leads back to ``waiting``; the wish was
   never taken back, so it is no start by hand and forgets nothing.
+* **An end that arje brings about** (a watchdog, a start that takes too long, a clean-up after the process) goes through
+  ``stopping`` with the wish kept, and its last word is that of any ending: ``EXITED_RETRY``, ``EXITED_DONE`` or
+  ``EXITED_FAILED``. Who takes the wish back meanwhile makes a stop of it: ``STOPPED``.
 * **A stop may be stuck**: the kernel does not let us signal the process, or it does not die. ``STUCK`` keeps ``stopping``
   and records why; whoever waits for the stop need not wait longer, and the end of the process is still its end.
 * **Events may keep the state** (``SPAWNED`` in ``starting``): the record learns something, since and cause stay.
@@ -118,6 +121,9 @@ def _table() -> dict[tuple[State, Event], State]:
         (s.STOPPING, e.STUCK): s.STOPPING,
         (s.STOPPING, e.STOPPED): s.STOPPED,
         (s.STOPPING, e.DEPENDENCY_FAILED): s.FAILED,
+        (s.STOPPING, e.EXITED_RETRY): s.BACKOFF,
+        (s.STOPPING, e.EXITED_DONE): s.DONE,
+        (s.STOPPING, e.EXITED_FAILED): s.FAILED,
         (s.BACKOFF, e.RETRY_DUE): s.WAITING,
         (s.BACKOFF, e.WANTED): s.WAITING,
         (s.BACKOFF, e.UNWANTED): s.STOPPED,

@@ -14,14 +14,14 @@ from typing import Any, Final
 
 from arje.card.card import Card
 from arje.errors import NoSuchService
-from arje.incarnation import Degradation, Grant
+from arje.incarnation import Degradation, Grant, Incarnation
 from arje.service.record import HISTORY, Service, StateCause
 from arje.service.state import WITH_PROCESS, Event, State, next_state
 
 Subscriber = Callable[[Service, Service], None]
 
 #: What ``fire`` alone writes; a caller that passes one of these is wrong about who owns it.
-_OWNED: Final = frozenset({"label", "card", "state", "cause", "since", "history"})
+_OWNED: Final = frozenset({"label", "card", "state", "cause", "since", "history", "doing", "status_text"})
 
 
 def nearest(label: str, labels: Iterable[str]) -> str:
@@ -84,6 +84,29 @@ class StateTable:
         told = {grant.feature for grant in grants} | {loss.feature for loss in losses}
         left = tuple(loss for loss in old.degradations if loss.feature not in told)
         return self._put(old, replace(old, grants=tuple(new.values()), degradations=(*left, *losses)))
+
+    def note(self, label: str, *, doing: str | None = None, status_text: str | None = None) -> Service:
+        """Let a record say what arje does for a service, or what that says of itself; its state stays.
+
+        Raise NoSuchService.
+        """
+        old = self.get(label)
+        new = replace(
+            old,
+            doing=old.doing if doing is None else doing,
+            status_text=old.status_text if status_text is None else status_text,
+        )
+        return new if new == old else self._put(old, new)
+
+    def follow(self, label: str, incarnation: Incarnation) -> Service:
+        """Let a record say that another process is the main one of the running incarnation. Raise NoSuchService."""
+        old = self.get(label)
+        return self._put(old, replace(old, incarnation=incarnation)) if old.incarnation else old
+
+    def forgive(self, label: str) -> Service:
+        """Forget how often a service was started, as a start by hand does. Raise NoSuchService."""
+        old = self.get(label)
+        return self._put(old, replace(old, step=0, starts=old.starts[-1:]))
 
     def remove(self, label: str) -> Service:
         """Forget a service and return its last record. Raise NoSuchService; ValueError while it may have a process."""
@@ -169,8 +192,10 @@ def _books(old: Service, event: Event, state: State, cause: StateCause, changes:
         books.update(starts=(*old.starts, cause.at)[-keep:], ready=False, kill_method=None, grants=(), degradations=())
     if state is not State.BACKOFF:
         books.update(backoff_until=None)
+    if state is not old.state:
+        books.update(doing="")
     if state not in WITH_PROCESS:
-        books.update(incarnation=None, ready=None)
+        books.update(incarnation=None, ready=None, status_text="")
     if incarnation := changes.get("incarnation"):
         books.update(grants=incarnation.grants, degradations=incarnation.degradations)
     return books | changes

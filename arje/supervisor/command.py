@@ -6,7 +6,7 @@ What it writes goes to the service's log. It never outlives its step: whoever wa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -57,11 +57,13 @@ async def run(
     running: Living | None = None,
     seconds: float = math.inf,
     env: tuple[tuple[str, str], ...] = (),
+    network_only: bool = False,
 ) -> Ended:
     """Run a command for a service to its end; beside its ``running`` incarnation, or in a body of its own.
 
     ``role`` tells it apart from other commands that the service has at the same time. ``seconds`` bounds it, and so does
-    its own timeout. Raises nothing for what becomes of the command.
+    its own timeout. ``network_only``: it is arje's own, and shares nothing with the service but the network. Raises
+    nothing for what becomes of the command.
     """
     told = [("ARJE_LABEL", card.label), *env]
     if running is not None and running.plan is not None:
@@ -70,6 +72,8 @@ async def run(
         main = running.incarnation.pid
         inner = main if command.privileged else beside.main_pid(running.plan, main, privileged=privileged)
         told.append(("MAINPID", str(inner)))
+        if network_only:
+            ours = beside.in_network(replace(card, soma=running.plan.soma), command, role)
     else:
         ours = beside.of_command(card, command, role)
     limit = min(seconds, command.timeout or math.inf)

@@ -16,6 +16,8 @@ from typing import Any
 import trio
 
 import arje
+from arje import log
+from arje.card import signals
 from arje.card.card import Card
 from arje.card.loader import load_text
 from arje.card.payload import Virtual
@@ -31,6 +33,8 @@ from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import harden, heal, live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.supervisor import Supervisor
+
+LOG = log.logger()
 
 
 class Door:
@@ -229,6 +233,9 @@ class Door:
             service.state is State.FAILED and not service.lacks_dependency  # that one would start again by itself
         ):
             return self._result(service, "not-running")
+        life = self._supervisor.life(label)
+        if service.state is State.STOPPING and not service.wanted and life is not None:
+            life.hurry()  # who asks a second time does not want to wait
         needed = [other for other in self._dependents(label) if other != label]
         if needed and not force:
             return self._result(service, "dependents") | {"detail": ", ".join(needed)}
@@ -263,6 +270,45 @@ class Door:
         for service in chosen:
             results.append(self._result(await self._supervisor.settled_again(service)))
         return results
+
+    async def try_restart(self, labels: list[str], who: str) -> list[dict[str, Any]]:
+        """Restart those of the services that run. Raises NoSuchService."""
+        chosen = self._named(labels)
+        running = [service.label for service in chosen if service.state in WITH_PROCESS]
+        done = {each["label"]: each for each in await self.restart(running, who)} if running else {}
+        return [done.get(service.label) or self._result(service, "not-running") for service in chosen]
+
+    async def reload(self, labels: list[str], who: str, *, or_restart: bool) -> list[dict[str, Any]]:
+        """Let services read their configuration again. ``or_restart``: who cannot is restarted. Raises NoSuchService."""
+        return [await self._reload(service, who, or_restart=or_restart) for service in self._named(labels)]
+
+    async def _reload(self, service: Service, who: str, *, or_restart: bool) -> dict[str, Any]:
+        label, life = service.label, self._supervisor.life(service.label)
+        can = service.card.supervision.reload is not None
+        runs = service.state in (State.RUNNING, State.RELOADING) and life is not None
+        if or_restart and not (can and runs):
+            return (await self.restart([label], who))[0]
+        if not runs or life is None:
+            return self._result(service, "not-running")
+        if not can:
+            hint = 'its card does not say how: supervision.reload = "HUP", or a command'
+            return self._result(service, "failed") | {"detail": hint}
+        trouble = await life.reload(who)
+        now = self._supervisor.table.get(label) if label in self._supervisor.table else service
+        return self._result(now, "failed" if trouble else "done") | {"detail": trouble}
+
+    def kill(self, labels: list[str], signal: str, whom: str, who: str) -> list[dict[str, Any]]:
+        """Send services a signal by its name, to ``main`` or to ``all``. Raises NoSuchService, Unreadable."""
+        number = signals.number(signal)
+        return [self._kill(service, number, whom, who) for service in self._named(labels)]
+
+    def _kill(self, service: Service, number: int, whom: str, who: str) -> dict[str, Any]:
+        outcome = self._supervisor.outcome(service.label)
+        if outcome is None:
+            return self._result(service, "not-running")
+        LOG.info("signal", service=service.label, signal=signals.name_of(number), whom=whom, who=who)
+        trouble = outcome.signal_main(number) if whom == "main" else outcome.signal_all(number)
+        return self._result(service, "failed" if trouble else "done") | {"detail": trouble}
 
     @staticmethod
     def _result(service: Service, result: str | None = None) -> dict[str, Any]:

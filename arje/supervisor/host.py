@@ -36,7 +36,9 @@ from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation
 from arje.kernel.process import Process
+from arje.supervisor import notify
 from arje.supervisor.logs import ServiceLog
+from arje.supervisor.notify import NotifySocket
 from arje.supervisor.reaper import ExitSlot, Reaper
 from arje.supervisor.stdio import opened
 
@@ -63,6 +65,10 @@ class Living(Protocol):
     def signal_main(self, number: int) -> str: ...
     def kill_tree(self) -> str: ...
     def thaw(self) -> None: ...
+    def owns(self, pid: int) -> bool: ...
+    def follow(self, pid: int) -> None: ...
+    @property
+    def main_fd(self) -> int: ...
     def sweep(self) -> str: ...
     def close(self) -> None: ...
     def processes(self) -> tuple[Process, ...]: ...
@@ -111,6 +117,9 @@ class Host(Protocol):
     def forget(self, pid: int, slot: ExitSlot) -> None:
         """Expect the end of a child no more: somebody else has reaped it."""
 
+    def transfer(self, old: int, new: int) -> ExitSlot | None:
+        """Let the end that counts be another process's; return where it arrives. None when nobody expected the old one."""
+
     def kill(self, pid: int) -> None:
         """Kill a child of ours, unless it has been reaped already."""
 
@@ -119,6 +128,9 @@ class Host(Protocol):
 
         Raises OSError when something does not die.
         """
+
+    def notify_socket(self, label: str) -> NotifySocket:
+        """Return a new socket on which a service tells of itself. Raises OSError."""
 
     async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
         """Put a question that may hang, as to a dead mount; whoever cancels does not wait for it. ``what`` names it."""
@@ -195,6 +207,10 @@ class Machine:
         """Take a child back from the reaper."""
         self._reaper.forget(pid, slot)
 
+    def transfer(self, old: int, new: int) -> ExitSlot | None:
+        """Tell the reaper."""
+        return self._reaper.transfer(old, new)
+
     def kill(self, pid: int) -> None:
         """Send KILL, unless somebody has reaped the child already and the number may be another's."""
         try:
@@ -211,6 +227,10 @@ class Machine:
         else:
             living.close()
         return swept
+
+    def notify_socket(self, label: str) -> NotifySocket:
+        """Bind one below the runtime directory."""
+        return NotifySocket(self._incarnator.runtime_dir / notify.DIRECTORY / label)
 
     async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
         """Let a thread ask; one that hangs is left to itself."""

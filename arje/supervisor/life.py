@@ -7,6 +7,8 @@ the traceback into the log; it never crosses the nursery. A life whose service i
 from __future__ import annotations
 
 import signal
+import zlib
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,17 +19,22 @@ import trio
 from arje import log
 from arje.card.card import Card
 from arje.card.payload import Virtual
-from arje.card.signals import number as signal_number
 from arje.card.supervision import Kind
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnation import Exit
-from arje.service.record import Failure, FailureReason, Service
-from arje.service.restart import Verdict, decide
+from arje.incarnation import Degradation, Exit
+from arje.service.record import Failure, FailureReason, Service, StateCause
+from arje.service.restart import Verdict, decide, is_success
 from arje.service.state import Event, State
+from arje.supervisor import hooks
 from arje.supervisor.birth import DYING, SETUP, Birth, Overdue
-from arje.supervisor.ending import NotStarted, failure_of
+from arje.supervisor.ending import End, NotStarted, exit_status, failure_of
+from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
+from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.stopping import Stop
+from arje.supervisor.vigil import Vigil, start_timeout
+from arje.supervisor.voice import Voice
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -45,6 +52,9 @@ class Life:
         self._label = label
         self._held: tuple[Living, ExitSlot] | None = None
         self._patience: trio.CancelScope | None = None  # what a change of state cuts short
+        self._vigil: Vigil | None = None
+        self._stop: Stop | None = None
+        self._own_end: tuple[bool, StateCause | None] | None = None  # the wish when arje began to end it by itself
 
     async def run(self) -> None:
         """Live until the service is at rest."""
@@ -162,25 +172,33 @@ class Life:
         self._stopped()
 
     async def _run_process(self, card: Card) -> None:
-        try:
-            outcome, slot = await self._spawn(card)
-        except (IncarnationRefused, SetupFailed, OSError) as error:
-            self._not_started(error)
+        if (failed := await self._before(card)) is not None:
+            await self._not_started(card, failed.failure, f"hook {failed.hook} failed: {failed.ended}")
             return
-        self._held = outcome, slot
-        self._supervisor.outcomes[self._label] = outcome
-        self._supervisor.logs.of(self._label).pid = outcome.incarnation.pid
-        told = f"exec confirmed after {outcome.incarnation.setup_ms:.1f} ms"
-        self._fire(Event.SPAWNED, "supervisor", told, incarnation=outcome.incarnation)
-        if self._state is State.STARTING and card.supervision.kind is not Kind.ONE_SHOT:
-            self._fire(Event.READY, "supervisor", told)
-        while slot.exit is None and self._state is not State.STOPPING:
-            await self._bell()
-        method = None if slot.exit else await self._stop_process(card, outcome, slot)
-        await self._ended(card, outcome, slot, method)
+        if self._state is not State.STARTING:
+            self._fire(Event.SPAWN_FAILED, "supervisor", "it was stopped before it ran")
+            return
+        with ExitStack() as stack:
+            try:
+                voice = stack.enter_context(Voice(self._supervisor, card))
+                readier = stack.enter_context(closing(Readier(self._supervisor, card)))
+                outcome, slot = await self._spawn(voice, readier)
+            except (IncarnationRefused, SetupFailed, OSError) as error:
+                await self._refused(card, error)
+                return
+            await self._live(card, outcome, slot, voice, readier)
 
-    async def _spawn(self, card: Card) -> tuple[Living, ExitSlot]:
-        birth = Birth(self._supervisor, card)
+    async def _before(self, card: Card) -> HookFailed | None:
+        """Run what comes before the payload; a stop gives it the time of a stop."""
+        failed = None
+        with trio.CancelScope() as self._patience:
+            failed = await hooks.run(self._supervisor, card, "pre", seconds=start_timeout(card))
+        self._patience = None
+        return failed
+
+    async def _spawn(self, voice: Voice, readier: Readier) -> tuple[Living, ExitSlot]:
+        given = voice.given()
+        birth = Birth(self._supervisor, voice.card, replace(given, fds=(*given.fds, *readier.fds(len(given.fds)))))
         self._patience = birth.patience
         try:
             return await birth.run()
@@ -190,54 +208,107 @@ class Life:
         finally:
             self._patience = None
 
+    async def _live(self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, readier: Readier) -> None:
+        """From the payload's first instruction to its last."""
+        self._held = outcome, slot
+        self._supervisor.outcomes[self._label] = outcome
+        self._supervisor.logs.of(self._label).pid = outcome.incarnation.pid
+        readier.begins(outcome)
+        vigil = self._vigil = Vigil(self._supervisor, card, outcome, slot, readier)
+        voice.begins(vigil, outcome)
+        told = f"exec confirmed after {outcome.incarnation.setup_ms:.1f} ms"
+        self._fire(Event.SPAWNED, "supervisor", told, incarnation=outcome.incarnation)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(voice.listen)
+            doom = await vigil.over()
+            ended = outcome.exit_of(slot.exit) if slot.exit is not None else None
+            if ended is not None and self._stays_up(card, ended):
+                await self._stay_up(card)
+            if doom is not None:
+                self._end_by_arje(doom.detail)
+            self._stop = voice.stop = Stop(self._supervisor, card, outcome, slot)
+            method = await self._stop.run(doom) if slot.exit is None else None
+            nursery.cancel_scope.cancel()
+        voice.drain()
+        self._stop = self._vigil = None
+        assert slot.exit is not None
+        ended = ended or outcome.exit_of(slot.exit)
+        oom = ended == Exit("killed", signal.SIGKILL) and outcome.oom_killed
+        mute = self._state is State.STARTING and readier.is_mute
+        await self._ended(card, outcome, End(ended, doom, oom=oom, mute=mute, said=vigil.said), method)
+
+    # -- scripted services ---------------------------------------------------------------------------------------------
+
+    def _stays_up(self, card: Card, ended: Exit) -> bool:
+        """Whether the end of its process is what makes a service ready."""
+        scripted = card.supervision.kind is Kind.SCRIPTED
+        return scripted and self._state is State.STARTING and is_success(card.supervision, ended)
+
+    async def _stay_up(self, card: Card) -> None:
+        """Be up without a main process until it is stopped; the hook ``stop`` takes back what the payload has done."""
+        await hooks.run(self._supervisor, card, "ready")
+        if self._state is State.STARTING:
+            self._fire(Event.READY, "supervisor", "its payload has ended well")
+        while self._state is not State.STOPPING:
+            await self._bell()
+        await hooks.run(self._supervisor, card, "stop", seconds=card.supervision.stop_timeout)
+
+    # -- what others ask -----------------------------------------------------------------------------------------------
+
+    async def reload(self, who: str) -> str:
+        """Let the service read its configuration again. Returns why that failed; empty when it did not."""
+        return await self._vigil.reload(who) if self._vigil is not None else "it does not run"
+
+    def hurry(self) -> None:
+        """Somebody asks a second time for a stop that is under way: go on to its next step."""
+        if self._stop is not None:
+            self._stop.hurry()
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    async def _stop_process(self, card: Card, outcome: Living, slot: ExitSlot) -> str:
-        """Tell it to go, then kill it. Returns the way that worked; waits for as long as none does."""
-        name, timeout = card.supervision.stop_signal, card.supervision.stop_timeout
-        outcome.thaw()  # a frozen process hears nothing but KILL
-        refused = outcome.signal_main(signal_number(name))
-        if not refused and await slot.wait(timeout):
-            return f"signal {name}"
-        way = outcome.kill_tree()
-        method = f"{way} after {timeout:g} s" if not refused else way if way == refused else f"{way}: {refused}"
-        if way == refused or not await slot.wait(DYING):
-            stuck = method if way == refused else f"{method}; it does not die"
-            LOG.error("a service cannot be stopped", service=self._label, pid=outcome.incarnation.pid, why=stuck)
-            self._fire(Event.STUCK, "supervisor", stuck, kill_method=stuck)
-            await slot.wait()
-        return method
+    def _end_by_arje(self, detail: str) -> None:
+        """Begin an end that nobody asked for: the wish is kept, and the rule of the card decides what follows."""
+        service = self._table.get(self._label)
+        if service.state in (State.STARTING, State.RUNNING, State.RELOADING):
+            self._own_end = (service.wanted, service.activation)
+            self._fire(Event.STOP, "supervisor", detail, wanted=service.wanted)
 
-    async def _ended(self, card: Card, outcome: Living, slot: ExitSlot, method: str | None) -> None:
-        assert slot.exit is not None
-        ended = outcome.exit_of(slot.exit)
-        oom = ended == Exit("killed", signal.SIGKILL) and outcome.oom_killed
+    def _is_own_end(self, service: Service) -> bool:
+        """Whether nobody has said anything else since arje began to end it."""
+        return self._own_end == (service.wanted, service.activation) and not self._supervisor.stopping
+
+    async def _ended(self, card: Card, outcome: Living, end: End, method: str | None) -> None:
         service_log = self._supervisor.logs.of(self._label)
         await service_log.drain()
         service_log.pid = 0
+        lived = self._host.now() - outcome.incarnation.started
         swept = await self._close(outcome)
-        method = f"{method}, then {swept}" if method and swept else method or swept or None
+        again = swept and method and not method.startswith(swept)  # the same way twice is no news
+        method = f"{method}, then {swept}" if again else method or swept or None
+        await self._clean_up(card, end.reason(card.supervision), end.exit)
         service = self._table.get(self._label)
-        if service.state is State.STOPPING:
-            self._stopped(last_exit=ended, kill_method=method)
+        if service.state is State.STOPPING and not self._is_own_end(service):
+            self._stopped(last_exit=end.exit, kill_method=method)
             return
         now = self._host.now()
         decision = decide(
-            card.supervision,
-            ended,
-            lived=now - outcome.incarnation.started,
+            end.rules(card.supervision),
+            end.exit,
+            lived=lived,
             starts=service.starts,
             step=service.step,
             now=now,
-            because=FailureReason.OOM_KILL if oom else None,
+            because=end.because,
+            draw=_draw(service),
         )
-        failure = Failure(reason=decision.reason, detail=decision.detail) if decision.reason else None
+        told = f"{end.detail}: {decision.detail}" if end.detail else decision.detail
+        self._own_end = None
         self._fire(
             decision.event,
             "supervisor",
-            decision.detail,
-            last_exit=ended,
-            failure=failure,
+            told,
+            last_exit=end.exit,
+            failure=end.failure(decision.reason, told) if decision.reason else None,
             step=decision.step,
             backoff_until=now + decision.delay if decision.kind is Verdict.AGAIN else None,
             kill_method=method,
@@ -255,6 +326,18 @@ class Life:
         self._held = None
         return swept
 
+    async def _clean_up(self, card: Card, reason: FailureReason | None, exit: Exit | None) -> None:
+        """Run what comes after the last process. It belongs to the end: until it is over the service is stopping."""
+        if not card.hooks.cleanup:
+            return
+        result = reason.value if reason else "success"
+        self._end_by_arje(f"{exit or 'nothing ran'}, cleaning up")
+        env = [("SERVICE_RESULT", result)]
+        if exit is not None:
+            env += [("EXIT_CODE", exit.kind), ("EXIT_STATUS", exit_status(exit))]
+        limit = card.supervision.stop_timeout
+        await hooks.run(self._supervisor, card, "cleanup", seconds=limit, env=tuple(env))
+
     def _stopped(self, **changes: Any) -> None:
         """The end of a stop; a wish that came meanwhile, or was never taken back, stays one."""
         wanted = self._table.get(self._label).wanted
@@ -265,32 +348,50 @@ class Life:
         else:
             self._fire(Event.STOPPED, "supervisor", "every process is gone", wanted=wanted, **changes)
 
-    def _not_started(self, error: NotStarted) -> None:
-        service = self._table.get(self._label)
+    async def _refused(self, card: Card, error: NotStarted) -> None:
+        """Its body could not be made."""
         failure = failure_of(error)
         if isinstance(error, Overdue):
             failure = replace(failure, reason=FailureReason.TIMEOUT)
-        if service.state is State.STOPPING:
-            event = Event.REFUSED if isinstance(error, IncarnationRefused) else Event.SPAWN_FAILED
-            self._fire(event, "supervisor", str(error), failure=failure)
-            return
-        if isinstance(error, IncarnationRefused):
-            self._fire(Event.REFUSED, "policy", str(error), failure=failure, degradations=error.degradations)
+        degradations = error.degradations if isinstance(error, IncarnationRefused) else ()
+        await self._not_started(card, failure, str(error), degradations)
+
+    async def _not_started(
+        self, card: Card, failure: Failure, told: str, degradations: tuple[Degradation, ...] = ()
+    ) -> None:
+        await self._clean_up(card, failure.reason, None)
+        service = self._table.get(self._label)
+        refused = failure.reason is FailureReason.ISOLATION_REFUSED
+        who, changes = "policy" if refused else "supervisor", dict[str, Any](failure=failure)
+        if degradations:
+            changes["degradations"] = degradations
+        if service.state is State.STOPPING and not self._is_own_end(service):
+            self._fire(Event.REFUSED if refused else Event.SPAWN_FAILED, who, told, failure=failure)
             return
         now = self._host.now()
-        supervision = service.card.supervision
         decision = decide(
-            supervision, None, lived=0.0, starts=service.starts, step=service.step, now=now, because=failure.reason
+            service.card.supervision,
+            None,
+            lived=0.0,
+            starts=service.starts,
+            step=service.step,
+            now=now,
+            because=failure.reason,
+            draw=_draw(service),
         )
-        again = decision.kind is Verdict.AGAIN
-        self._fire(
-            Event.EXITED_RETRY if again else Event.SPAWN_FAILED,
-            "supervisor",
-            str(error),
-            failure=failure,
-            step=decision.step,
-            backoff_until=now + decision.delay if again else None,
-        )
+        self._own_end = None
+        if decision.kind is Verdict.AGAIN:
+            self._fire(Event.EXITED_RETRY, who, told, step=decision.step, backoff_until=now + decision.delay, **changes)
+        elif service.state is State.STOPPING:
+            self._fire(Event.EXITED_FAILED, who, told, step=decision.step, **changes)
+        else:
+            event = Event.REFUSED if refused else Event.SPAWN_FAILED
+            self._fire(event, who, told, step=decision.step, **changes)
+
+
+def _draw(service: Service) -> float:
+    """Return how much of the jitter counts, 0 to 1: another part for each start, and the same when it is replayed."""
+    return zlib.crc32(f"{service.label} {service.starts[-1:]}".encode()) / 2**32
 
 
 def _exists(path: str) -> bool:

@@ -23,7 +23,9 @@ class ExitSlot:
         self._gone = trio.Event()
 
     def set(self, exit: Exit) -> None:
-        """Store the end and ring whoever waits for it."""
+        """Store the end and ring whoever waits for it. The first end counts."""
+        if self.exit is not None:
+            return
         self.exit = exit
         self._gone.set()
         self._ring()
@@ -51,6 +53,17 @@ class Reaper:
         """Expect it no more: somebody else has reaped it. A new child that has the pid by now is not forgotten."""
         if self._slots.get(pid) is slot:
             del self._slots[pid]
+
+    def transfer(self, old: int, new: int) -> ExitSlot | None:
+        """Let the end that counts be another process's: its exit goes into the slot of the old one, whose own is reaped.
+
+        Returns the slot; None when nobody expects the old one.
+        """
+        slot = self._slots.pop(old, None)
+        if slot is not None:
+            self._slots[old] = ExitSlot(lambda: None)
+            self._slots[new] = slot
+        return slot
 
     def drain(self) -> None:
         """Reap every child that has ended."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from arje.card.card import Card
 from arje.card.payload import Native
 from arje.card.permissions import words
+from arje.card.probes import Health, Readiness, way_of
 from arje.card.soma import Soma
 from arje.card.supervision import Kind, Supervision
 from arje.errors import errno_name, errno_text
@@ -48,6 +49,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "since_wall": service.cause.wall,
         "up": service.is_up,
         "ready": service.ready,
+        "doing": service.doing,
         "restarts": service.restarts,
         "wanted": service.wanted,
         "enabled": card.enabled,
@@ -152,6 +154,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "command": [payload.exec, *payload.argv] if isinstance(payload, Native) else [],
             "activation": list(activation(supervisor, service)),
             "kill_method": service.kill_method,
+            "status_text": service.status_text,
             "requires": list(card.requires),
             "wants": list(card.wants),
             "after": list(card.after),
@@ -209,10 +212,9 @@ def _life(service: Service, now: float) -> dict[str, Any]:
     """How the service is kept, and where it is in that."""
     supervision, running = service.card.supervision, service.incarnation
     decays = running.started + supervision.healthy_after - now if running and service.step else None
-    plain: dict[str, Any] = as_json(supervision)
     return {
         "permissions": words(service.card.permissions) if service.card.permissions else None,
-        "supervision": plain | {"success_exit": [str(word) for word in supervision.success_exit]},
+        "supervision": rules(service.card),
         "ready_ms": _ready_ms(service),
         "setup_steps": [{"step": step, "ms": ms} for step, ms in running.steps] if running else [],
         "last_exit_wall": _ended(service) if service.last_exit else None,
@@ -220,6 +222,35 @@ def _life(service: Service, now: float) -> dict[str, Any]:
         "backoff_steps": _steps(supervision),
         "decays_in_s": decays if decays and decays > 0 else None,
     }
+
+
+def rules(card: Card) -> dict[str, Any]:
+    """Return how a card wants its service kept: numbers as they are, the rest in the words that a card may write."""
+    asked = card.supervision
+    plain: dict[str, Any] = as_json(asked)
+    endings = {
+        name: [str(end) for end in getattr(asked, name)] for name in ("success_exit", "restart_on", "no_restart_on")
+    }
+    reload = asked.reload and (asked.reload.signal or str(asked.reload.exec))
+    return (
+        plain
+        | endings
+        | {
+            "stop": " ".join(f"{name}/{seconds:g}" for name, seconds in asked.stop),
+            "readiness": probe_words(asked.readiness),
+            "health": probe_words(asked.health),
+            "reload": reload or "",
+            "hooks": {name: [str(one) for one in getattr(card.hooks, name)] for name in card.hooks.__slots__},
+        }
+    )
+
+
+def probe_words(probe: Readiness | Health | None) -> str:
+    """Return a probe as a card may write it: ``notify``, ``tcp:127.0.0.1:80``; empty for none."""
+    if probe is None:
+        return ""
+    way = way_of(probe)
+    return way if way == "notify" else getattr(probe, way) if way == "http" else f"{way}:{getattr(probe, way)}"
 
 
 def _steps(supervision: Supervision) -> int:

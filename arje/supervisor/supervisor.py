@@ -7,8 +7,10 @@ whenever anything changes. A label that has gone from the table is at rest, and 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import trio
 
@@ -17,11 +19,12 @@ from arje.card.card import Card
 from arje.errors import CardProblem
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator
-from arje.incarnation import Incarnation
+from arje.incarnation import Exit, Incarnation
 from arje.service.order import Graph
 from arje.service.record import Service, StateCause
 from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
+from arje.supervisor import notify
 from arje.supervisor.bells import Bells
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
@@ -57,6 +60,7 @@ class Supervisor:
         self.stopping = False
         self._nursery: trio.Nursery | None = None
         self._lives: dict[str, Life] = {}
+        self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.table.subscribe(self._changed)
 
@@ -85,6 +89,27 @@ class Supervisor:
         """Whose namespaces another service may join."""
         outcome = self.outcomes.get(label)
         return outcome.incarnation if outcome else None
+
+    def follow(self, label: str, living: Living, pid: int) -> None:
+        """Let another process of a service be its main one, whose end is the service's. Raises OSError, ValueError."""
+        before = living.incarnation.pid
+        living.follow(pid)
+        slot = self.host.transfer(before, pid)
+        self.table.follow(label, living.incarnation)
+        self.logs.of(label).pid = pid
+        if slot is not None:
+            self.nursery.start_soon(_watch_main, pid, os.dup(living.main_fd), slot)
+
+    def seen_with(self, card: Card, path: Path) -> tuple[Card, str]:
+        """Return a card with its notify socket put into its sandbox, and where that is; the same card for the same one."""
+        known = self._seen.get(card.label)
+        if known is None or known[0] is not card:
+            known = self._seen[card.label] = (card, *notify.visible(card, path))
+        return known[1], known[2]
+
+    def life(self, label: str) -> Life | None:
+        """Return the task of a service that is not at rest."""
+        return self._lives.get(label)
 
     def forget_helpers(self, label: str) -> None:
         """Expect the helpers of a service no more: who closes it ends and reaps them."""
@@ -122,6 +147,7 @@ class Supervisor:
         self.table.remove(label)
         self.logs.forget(label)
         self._rests.pop(label, None)
+        self._seen.pop(label, None)
         self.bells.ring(label)
 
     # -- wishes --------------------------------------------------------------------------------------------------------
@@ -298,9 +324,17 @@ class Supervisor:
                 for asker in self.needs.askers(new.label):
                     self._feel(asker, new)
             self._ring_waiting()
+            self._follow_up(new)
         self.bells.ring(new.label)
         if new.state is State.WAITING and not self._fails_at_once(new.label):
             self._live(new.label)
+
+    def _follow_up(self, new: Service) -> None:
+        """Start what a card names for its good or bad end."""
+        names = {State.FAILED: new.card.on_failure, State.DONE: new.card.on_success}.get(new.state, ())
+        for label in names if not self.stopping else ():
+            if label in self.table:
+                self.want(label, new.label)
 
     def _feel(self, label: str, change: Service) -> None:
         """Let one who requires a service feel what became of it."""
@@ -337,3 +371,14 @@ class Supervisor:
                 del self._lives[label]
 
         self._nursery.start_soon(run, name=f"life of {label}")
+
+
+async def _watch_main(pid: int, fd: int, slot: ExitSlot) -> None:
+    """Wait for the end of a main process that may not be our child: then only its own parent learns how it ended."""
+    try:
+        await trio.lowlevel.wait_readable(fd)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ours: the reaper has it, or will have it
+    except ChildProcessError:
+        slot.set(Exit("unknown", 0))
+    finally:
+        os.close(fd)

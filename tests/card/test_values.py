@@ -107,7 +107,7 @@ def one(text: str) -> Card:
         (V + "success_exit = 3\n", 4, "supervision.success_exit", "write a list: success_exit = [3]"),
         (S + "parent_death_signal = 'NOPE'\n", 4, "soma.parent_death_signal", "no signal"),
         (V + "restart = 'allways'\n", 4, "supervision.restart", "did you mean 'always'?"),
-        (V + "kind = 'servce'\n", 4, "supervision.kind", "write daemon, one-shot or delegate"),
+        (V + "kind = 'servce'\n", 4, "supervision.kind", "write daemon, one-shot, delegate or scripted"),
         # words
         (S + "hostname = '-a'\n", 4, "soma.hostname", "is no hostname"),
         (S + "hostname = 'a..b'\n", 4, "soma.hostname", "is no hostname"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from arje.kernel.process import Process
 from arje.service.record import Service
 from arje.service.state import State
 from arje.supervisor.logs import Logs, ServiceLog
+from arje.supervisor.notify import NotifySocket
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.supervisor import Supervisor
 
@@ -115,6 +117,16 @@ class Actor:
 
     def thaw(self) -> None:
         self.frozen = False
+
+    def owns(self, pid: int) -> bool:
+        return pid == self.leader_pid
+
+    def follow(self, pid: int) -> None:
+        raise ValueError("a play has one process")
+
+    @property
+    def main_fd(self) -> int:
+        return -1
 
     def sweep(self) -> str:
         return ""
@@ -223,6 +235,12 @@ class PlayedHost:
     def forget(self, pid: int, slot: ExitSlot) -> None:
         if self.slots.get(pid) is slot:
             del self.slots[pid]
+
+    def transfer(self, old: int, new: int) -> ExitSlot | None:
+        return None
+
+    def notify_socket(self, label: str) -> NotifySocket:
+        raise OSError(errno.ENOSYS, "a play has no sockets")
 
     def kill(self, pid: int) -> None:
         for actor in self.actors:
