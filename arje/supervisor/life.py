@@ -7,7 +7,6 @@ the traceback into the log; it never crosses the nursery. A life whose service i
 from __future__ import annotations
 
 import signal
-import zlib
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -21,13 +20,14 @@ from arje.card.card import Card
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnation import Degradation, Exit
-from arje.service.record import Failure, FailureReason, Service, StateCause
-from arje.service.restart import Verdict, decide, is_success
+from arje.incarnation import Exit
+from arje.service.record import Failure, FailureReason, Service
+from arje.service.restart import is_success
 from arje.service.state import Event, State
 from arje.supervisor import hooks
-from arje.supervisor.birth import DYING, SETUP, Birth, Overdue
-from arje.supervisor.ending import End, NotStarted, exit_status, failure_of
+from arje.supervisor.aftermath import Aftermath
+from arje.supervisor.birth import DYING, SETUP, Birth
+from arje.supervisor.ending import End
 from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
 from arje.supervisor.readiness import Readier
@@ -54,7 +54,7 @@ class Life:
         self._patience: trio.CancelScope | None = None  # what a change of state cuts short
         self._vigil: Vigil | None = None
         self._stop: Stop | None = None
-        self._own_end: tuple[bool, StateCause | None] | None = None  # the wish when arje began to end it by itself
+        self._aftermath = Aftermath(supervisor, label)
 
     async def run(self) -> None:
         """Live until the service is at rest."""
@@ -169,11 +169,11 @@ class Life:
         self._fire(Event.READY, "supervisor", "it has no process")
         while self._state is not State.STOPPING:
             await self._bell()
-        self._stopped()
+        self._aftermath.stopped()
 
     async def _run_process(self, card: Card) -> None:
         if (failed := await self._before(card)) is not None:
-            await self._not_started(card, failed.failure, f"hook {failed.hook} failed: {failed.ended}")
+            await self._aftermath.not_started(card, failed.failure, f"hook {failed.hook} failed: {failed.ended}")
             return
         if self._state is not State.STARTING:
             self._fire(Event.SPAWN_FAILED, "supervisor", "it was stopped before it ran")
@@ -184,7 +184,7 @@ class Life:
                 readier = stack.enter_context(closing(Readier(self._supervisor, card)))
                 outcome, slot = await self._spawn(voice, readier)
             except (IncarnationRefused, SetupFailed, OSError) as error:
-                await self._refused(card, error)
+                await self._aftermath.refused(card, error)
                 return
             await self._live(card, outcome, slot, voice, readier)
 
@@ -225,7 +225,7 @@ class Life:
             if ended is not None and self._stays_up(card, ended):
                 await self._stay_up(card)
             if doom is not None:
-                self._end_by_arje(doom.detail)
+                self._aftermath.begin(doom.detail)
             self._stop = voice.stop = Stop(self._supervisor, card, outcome, slot)
             method = await self._stop.run(doom) if slot.exit is None else None
             nursery.cancel_scope.cancel()
@@ -266,17 +266,6 @@ class Life:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _end_by_arje(self, detail: str) -> None:
-        """Begin an end that nobody asked for: the wish is kept, and the rule of the card decides what follows."""
-        service = self._table.get(self._label)
-        if service.state in (State.STARTING, State.RUNNING, State.RELOADING):
-            self._own_end = (service.wanted, service.activation)
-            self._fire(Event.STOP, "supervisor", detail, wanted=service.wanted)
-
-    def _is_own_end(self, service: Service) -> bool:
-        """Whether nobody has said anything else since arje began to end it."""
-        return self._own_end == (service.wanted, service.activation) and not self._supervisor.stopping
-
     async def _ended(self, card: Card, outcome: Living, end: End, method: str | None) -> None:
         service_log = self._supervisor.logs.of(self._label)
         await service_log.drain()
@@ -285,34 +274,7 @@ class Life:
         swept = await self._close(outcome)
         again = swept and method and not method.startswith(swept)  # the same way twice is no news
         method = f"{method}, then {swept}" if again else method or swept or None
-        await self._clean_up(card, end.reason(card.supervision), end.exit)
-        service = self._table.get(self._label)
-        if service.state is State.STOPPING and not self._is_own_end(service):
-            self._stopped(last_exit=end.exit, kill_method=method)
-            return
-        now = self._host.now()
-        decision = decide(
-            end.rules(card.supervision),
-            end.exit,
-            lived=lived,
-            starts=service.starts,
-            step=service.step,
-            now=now,
-            because=end.because,
-            draw=_draw(service),
-        )
-        told = f"{end.detail}: {decision.detail}" if end.detail else decision.detail
-        self._own_end = None
-        self._fire(
-            decision.event,
-            "supervisor",
-            told,
-            last_exit=end.exit,
-            failure=end.failure(decision.reason, told) if decision.reason else None,
-            step=decision.step,
-            backoff_until=now + decision.delay if decision.kind is Verdict.AGAIN else None,
-            kill_method=method,
-        )
+        await self._aftermath.ended(card, end, lived, method)
 
     async def _close(self, outcome: Living) -> str:
         """Kill what the leader has left behind, and let go. Returns how, when a walk had to look for it."""
@@ -325,73 +287,6 @@ class Life:
             LOG.error("something of a service is left", service=self._label, error=str(error))
         self._held = None
         return swept
-
-    async def _clean_up(self, card: Card, reason: FailureReason | None, exit: Exit | None) -> None:
-        """Run what comes after the last process. It belongs to the end: until it is over the service is stopping."""
-        if not card.hooks.cleanup:
-            return
-        result = reason.value if reason else "success"
-        self._end_by_arje(f"{exit or 'nothing ran'}, cleaning up")
-        env = [("SERVICE_RESULT", result)]
-        if exit is not None:
-            env += [("EXIT_CODE", exit.kind), ("EXIT_STATUS", exit_status(exit))]
-        limit = card.supervision.stop_timeout
-        await hooks.run(self._supervisor, card, "cleanup", seconds=limit, env=tuple(env))
-
-    def _stopped(self, **changes: Any) -> None:
-        """The end of a stop; a wish that came meanwhile, or was never taken back, stays one."""
-        wanted = self._table.get(self._label).wanted
-        lost = self._supervisor.needs.final_loss(self._label) if wanted and not self._supervisor.stopping else None
-        if lost is not None:
-            changes["failure"] = lost.failure
-            self._fire(Event.DEPENDENCY_FAILED, lost.provider.label, str(lost), **changes)
-        else:
-            self._fire(Event.STOPPED, "supervisor", "every process is gone", wanted=wanted, **changes)
-
-    async def _refused(self, card: Card, error: NotStarted) -> None:
-        """Its body could not be made."""
-        failure = failure_of(error)
-        if isinstance(error, Overdue):
-            failure = replace(failure, reason=FailureReason.TIMEOUT)
-        degradations = error.degradations if isinstance(error, IncarnationRefused) else ()
-        await self._not_started(card, failure, str(error), degradations)
-
-    async def _not_started(
-        self, card: Card, failure: Failure, told: str, degradations: tuple[Degradation, ...] = ()
-    ) -> None:
-        await self._clean_up(card, failure.reason, None)
-        service = self._table.get(self._label)
-        refused = failure.reason is FailureReason.ISOLATION_REFUSED
-        who, changes = "policy" if refused else "supervisor", dict[str, Any](failure=failure)
-        if degradations:
-            changes["degradations"] = degradations
-        if service.state is State.STOPPING and not self._is_own_end(service):
-            self._fire(Event.REFUSED if refused else Event.SPAWN_FAILED, who, told, failure=failure)
-            return
-        now = self._host.now()
-        decision = decide(
-            service.card.supervision,
-            None,
-            lived=0.0,
-            starts=service.starts,
-            step=service.step,
-            now=now,
-            because=failure.reason,
-            draw=_draw(service),
-        )
-        self._own_end = None
-        if decision.kind is Verdict.AGAIN:
-            self._fire(Event.EXITED_RETRY, who, told, step=decision.step, backoff_until=now + decision.delay, **changes)
-        elif service.state is State.STOPPING:
-            self._fire(Event.EXITED_FAILED, who, told, step=decision.step, **changes)
-        else:
-            event = Event.REFUSED if refused else Event.SPAWN_FAILED
-            self._fire(event, who, told, step=decision.step, **changes)
-
-
-def _draw(service: Service) -> float:
-    """Return how much of the jitter counts, 0 to 1: another part for each start, and the same when it is replayed."""
-    return zlib.crc32(f"{service.label} {service.starts[-1:]}".encode()) / 2**32
 
 
 def _exists(path: str) -> bool:
