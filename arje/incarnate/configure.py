@@ -6,37 +6,19 @@ import errno
 import functools
 import os
 import stat
-import time
 from pathlib import Path
 from typing import Final
 
 from arje import native
 from arje.errors import SetupFailed, errno_name
-from arje.incarnate.blueprint import Blueprint, Wish
+from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families import FAMILIES, cgroups, files
 from arje.incarnate.families.landlocked import EXEC_HINT
 from arje.incarnate.families.mount_plan import credentials_directory, has_new_root
-from arje.incarnate.family import Applier, Narrowed
+from arje.incarnate.family import Applier, Narrowed, loss_by
 from arje.incarnation import Degradation, Step
-from arje.kernel.capabilities import CGROUP_FILES, cause_of_errno
+from arje.kernel.capabilities import CGROUP_FILES
 from arje.kernel.cgroup import Cgroup
-
-
-def loss(wish: Wish, error: OSError, syscall: str) -> Degradation:
-    """Return the degradation that a system call's refusal means."""
-    number = error.errno or 0
-    cause, detail, remedy = cause_of_errno(number, wish.feature)
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained="none",
-        cause=cause,
-        errno=number,
-        syscall=syscall,
-        detail=detail,
-        since=time.time(),
-        remedy=remedy,
-    )
 
 
 def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
@@ -55,7 +37,7 @@ def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
                 cgroups.write(group, plan.soma.cgroup, name)
         except OSError as error:
             call = f"write {CGROUP_FILES[name][1]}" if name in CGROUP_FILES else "chown"
-            losses.append(loss(wish, error, call))
+            losses.append(loss_by(wish, error, call))
     return tuple(losses)
 
 
@@ -79,8 +61,8 @@ def apply(plan: Blueprint, pid: int) -> tuple[Degradation, ...]:
         except Narrowed as narrowed:
             losses.append(narrowed.degradation)
         except (OSError, ValueError) as error:
-            refused = error if isinstance(error, OSError) else OSError(22, str(error))
-            losses.append(loss(wish, refused, "prlimit" if wish.feature.startswith("rlimit") else wish.feature))
+            said = error if isinstance(error, OSError) else OSError(22, str(error))
+            losses.append(loss_by(wish, said, "prlimit" if wish.feature.startswith("rlimit") else wish.feature))
     return tuple(losses)
 
 

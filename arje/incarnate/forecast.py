@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import plan
 from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import limits
+from arje.incarnate.family import lose
 from arje.incarnate.held import foresee_bridge
 from arje.incarnate.policy import refusals
 from arje.incarnation import Cause, Degradation, Step
@@ -62,14 +63,5 @@ def _cpus(soma: Soma, capabilities: CapabilitySet) -> Iterator[Degradation]:
     if there := frozenset(soma.cpu_affinity) - missing:
         yield limits.narrowed(wish, there)
     else:
-        yield Degradation(
-            feature=wish.feature,
-            requested=wish.requested,
-            obtained="none",
-            cause=Cause.LIMIT,
-            errno=22,
-            syscall="sched_setaffinity",
-            detail="the machine or an outer cpuset has none of these CPUs",
-            since=time.time(),
-            remedy="ask for CPUs that are there",
-        )
+        detail, remedy = "the machine or an outer cpuset has none of these CPUs", "ask for CPUs that are there"
+        yield lose(wish, Cause.LIMIT, detail, remedy, errno=errno.EINVAL, syscall="sched_setaffinity")

@@ -16,6 +16,7 @@ from arje.incarnate import after, configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families.filters import SHOWN_AFTER
+from arje.incarnate.family import loss_by
 from arje.incarnate.held import Held, Site, hold, look, unready
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.policy import refusals
@@ -144,7 +145,7 @@ class Pending:
             group.write("cgroup.procs", str(pid))
         except OSError as error:
             wishes = [wish for wish in self._plan.wishes if wish.feature.partition(".")[0] == "cgroup"]
-            self.losses += tuple(configure.loss(wish, error, "write cgroup.procs") for wish in wishes)
+            self.losses += tuple(loss_by(wish, error, "write cgroup.procs") for wish in wishes)
             self._group = None
             discard(group)
 
@@ -251,7 +252,7 @@ class Pending:
             detail = f"needs {under.feature}: {under.detail}"
             self.losses += (replace(under, feature=feature, requested=wish.requested, detail=detail),)
         else:
-            self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
+            self.losses += (loss_by(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
 
     def _read_back(self, only: frozenset[str] | None = None) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
         """Read back every wish, or ``only`` some features."""

@@ -22,7 +22,7 @@ from arje.incarnate import configure, forecast, idmap, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families.namespaces import kind_of
-from arje.incarnate.family import loss_of
+from arje.incarnate.family import loss_by, loss_of
 from arje.incarnate.forecast import Forecast
 from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.neighbours import CLOSED, Doors, Neighbours, enters, nobody, opened
@@ -193,7 +193,7 @@ class Incarnator:
             group = Cgroup.create(self._base, (asked.path if asked else "") or blueprint.card.label)
         except OSError as error:
             wishes = [w for w in blueprint.wishes if w.feature == "cgroup" or w.feature.startswith("cgroup.")]
-            return None, tuple(configure.loss(wish, error, "mkdir") for wish in wishes)
+            return None, tuple(loss_by(wish, error, "mkdir") for wish in wishes)
         return group, configure.write_limits(blueprint, group)
 
     def _clone(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -11,7 +10,7 @@ from typing import Any, Final
 from arje.card.filters import Landlock
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Scene
+from arje.incarnate.family import Answer, Scene, lose
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel import landlock
@@ -62,22 +61,15 @@ def lacking(asked: Landlock, capabilities: CapabilitySet) -> tuple[str, ...]:
 def foresee(soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
     """Foresee the rights that are lost here, all in one degradation."""
     asked = soma.landlock
-    if asked is None or not capabilities["landlock"].available or not (lost := lacking(asked, capabilities)):
+    if asked is None or not capabilities["landlock"].available or not (missing := lacking(asked, capabilities)):
         return ()
-    newest = max((LATER[name] for name in lost), key=lambda right: right.abi)
-    left = asked.restricts_files or set(_meant(asked)) - set(lost)
-    return (
-        Degradation(
-            feature="landlock",
-            requested=words(asked),
-            obtained=f"without {', '.join(lost)}" if left else "none",
-            cause=Cause.KERNEL_TOO_OLD,
-            detail=f"{capabilities['landlock'].detail} lacks {', '.join(lost)}",
-            since=time.time(),
-            remedy=f"use Linux {newest.linux} or newer",
-            partial=bool(left),
-        ),
-    )
+    newest = max((LATER[name] for name in missing), key=lambda right: right.abi)
+    left = asked.restricts_files or set(_meant(asked)) - set(missing)
+    obtained = f"without {', '.join(missing)}" if left else "none"
+    detail = f"{capabilities['landlock'].detail} lacks {', '.join(missing)}"
+    remedy = f"use Linux {newest.linux} or newer"
+    wish = Wish("landlock", words(asked), "soma.landlock")
+    return (lose(wish, Cause.KERNEL_TOO_OLD, detail, remedy, obtained=obtained, partial=bool(left)),)
 
 
 def ruleset(asked: Landlock, lost: tuple[str, ...]) -> Ruleset:
