@@ -7,7 +7,9 @@ The first is the better witness: a payload may change its umask, limits or sessi
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from functools import cached_property, lru_cache
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,16 +89,20 @@ class Facts:
     def place_of(self, path: str) -> tuple[str, str]:
         """Return (device, path inside that file system) of a path, by the mount that covers it. Raises OSError."""
         real = os.path.realpath(path, strict=True)
-        covering = [m for m in self.mounts if m.point == "/" or f"{real}/".startswith(f"{m.point}/")]
-        mount = max(covering, key=lambda m: len(m.point))  # of equals the first; stacked mounts are looked for below
-        mount = next(m for m in reversed(covering) if m.point == mount.point)
+        point = real
+        while point not in self._line_at and point != "/":
+            point = point.rpartition("/")[0] or "/"
+        mount = _mount(self._line_at[point])
         inside = os.path.relpath(real, mount.point)
         return mount.device, os.path.normpath(os.path.join(mount.root, inside))  # noqa: PTH118 - texts, not files
 
     def mounts_below(self, point: str) -> tuple[Mount, ...]:
         """Return the mounts at and below a mount point that are not covered by another at the same point."""
-        found = {m.point: m for m in self.mounts if m.point == point or m.point.startswith(f"{point.rstrip('/')}/")}
-        return tuple(found.values())
+        at = [point] if point in self._line_at and point != "/" else []
+        below = f"{point.rstrip('/')}/"
+        first = bisect_left(self._points, below)
+        inside = takewhile(lambda place: place.startswith(below), islice(self._points, first, None))
+        return tuple(_mount(self._line_at[place]) for place in (*at, *inside))
 
     def mount_at(self, point: str) -> Mount | None:
         """Return the mount that covers a mount point, the last one when several are stacked; None when none is there."""
@@ -107,6 +113,10 @@ class Facts:
     def _line_at(self) -> dict[str, str]:
         """The last line of mountinfo for each mount point: most of them nobody asks for, so they are not taken apart."""
         return {process.unescape(line.split(" ", 5)[4]): line for line in self.texts["mountinfo"].splitlines()}
+
+    @cached_property
+    def _points(self) -> list[str]:
+        return sorted(self._line_at)
 
     @cached_property
     def devices(self) -> frozenset[str]:

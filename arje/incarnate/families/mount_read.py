@@ -7,6 +7,8 @@ it; read-only by the mount's own options, of every mount below it too.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from arje.card.soma import Proc, Soma
@@ -17,6 +19,7 @@ from arje.incarnate.families.mount_plan import (
     overlay_target,
     root_tmpfs,
     spots,
+    upwards,
 )
 from arje.incarnate.family import Answer, Reader
 from arje.kernel.facts import Facts, Mount
@@ -87,7 +90,7 @@ def _private_tmp(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answ
 
 
 def _tmpfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    asked = next(tmpfs for tmpfs in plan.soma.tmpfs if f"tmpfs.{tmpfs.target}" == wish.feature)
+    asked = plan.soma.tmpfs[_number(wish)]
     flags = {"noexec": asked.noexec, "nosuid": asked.nosuid, "nodev": asked.nodev}
     wanted = [name for name, on in flags.items() if on]
     if asked.size:
@@ -115,7 +118,7 @@ def _root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
 
 
 def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    bind = next(bind for bind in plan.soma.binds if f"binds.{bind.where}" == wish.feature)
+    bind = plan.soma.binds[_number(wish)]
     mount = facts.mount_at(bind.where)
     if mount is None:
         gone = bind.optional and not os.path.lexists(bind.source)
@@ -128,17 +131,43 @@ def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     )
 
 
+def _number(wish: Wish) -> int:
+    """Which item of its list a wish is for: its field says (``soma.binds.3``)."""
+    return int(wish.field.split(".")[2])
+
+
 def _writable(facts: Facts, plan: Blueprint, point: str) -> tuple[str, ...]:
-    """The mounts at and below a point that can be written to, but for those that the card itself put there."""
-    below = {spot.target for spot in spots(plan.soma) if spot.target != point}
-    below |= set(_credentials_of(plan))
-    inside = (m for m in facts.mounts_below(point) if m.point not in below)
-    rest = (m for m in inside if not any(m.point.startswith(f"{other}/") for other in below if other != "/"))
-    return tuple(m.point for m in rest if "ro" not in m.options and m.super_options.isdisjoint({"ro"}))
+    """The mounts at and below a point that can be written to, but for those that the card itself put below it."""
+    open_ = [m for m in facts.mounts_below(point) if "ro" not in m.options and m.super_options.isdisjoint({"ro"})]
+    if not open_:
+        return ()
+    own = _own_places(_Same(plan))
+    return tuple(m.point for m in open_ if own.isdisjoint(takewhile(lambda place: place != point, upwards(m.point))))
+
+
+class _Same:
+    """A key that is equal to one of the very same object only: a plan is long, and read once for each of its wishes."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan: Blueprint) -> None:
+        self.plan = plan
+
+    def __hash__(self) -> int:
+        return id(self.plan)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.plan is other.plan
+
+
+@lru_cache(maxsize=1)
+def _own_places(same: _Same) -> frozenset[str]:
+    """Where a card itself puts mounts."""
+    return frozenset((*(spot.target for spot in spots(same.plan.soma)), *_credentials_of(same.plan)))
 
 
 def _idmapped(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    bind = next(bind for bind in plan.soma.binds if f"idmapped.{bind.where}" == wish.feature)
+    bind = plan.soma.binds[_number(wish)]
     mount = facts.mount_at(bind.where)
     if mount is None and bind.optional:
         return Answer("its source is missing", True)
@@ -192,11 +221,9 @@ def _file(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
 
 
 def _credentials_of(plan: Blueprint) -> tuple[str, ...]:
-    name = b"CREDENTIALS_DIRECTORY="
-    if not plan.soma.credentials:
-        return ()
-    told = reversed([word for word in plan.program.envp if word.startswith(name)])
-    return tuple(os.fsdecode(word.removeprefix(name)) for word in told)[:1]
+    """Where the secrets are; the environment may say something else, for a card's own words win there."""
+    ops = (planned.op for planned in plan.ops if planned.feature == "credentials")
+    return tuple(f"/{os.fsdecode(op.r)}" for op in ops if op.step == "mount-tmpfs" and isinstance(op.r, bytes))
 
 
 def _credentials(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:

@@ -52,7 +52,7 @@ class Mounting:
 
     setup: ChildSetup
     scene: Scene
-    placed: list[Spot] = field(default_factory=list)
+    placed: dict[str, Spot] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)
     beside: int = 0
     staged: bool = False
@@ -89,7 +89,7 @@ class Mounting:
         if spot.own:
             op = op._replace(slot=_BASE + 1 + len(self.slots))
         self._add(op, spot.feature, spot.field, text, spot.target)
-        self.placed.append(spot)
+        self.placed[spot.target] = spot
         if spot.own:
             self.slots[spot.target] = op.slot
 
@@ -114,7 +114,7 @@ class Mounting:
 
     def _of_base(self, op: Op, text: str, spot: Spot) -> None:
         self._of_root(op._replace(needs=_STAGE, slot=_BASE), spot.feature, text, spot.field)
-        self.placed.append(spot)
+        self.placed["/"] = spot
         self.slots["/"] = _BASE
 
     def _of_root(self, op: Op, feature: str, text: str, card_field: str = "") -> None:
@@ -256,7 +256,8 @@ class Mounting:
 
     def _has_own_base(self) -> bool:
         """Whether the root is a file system of its own, on which mount points may have to be made first."""
-        return any(spot.target == "/" and spot.feature in ("overlay", "tmpfs./") for spot in self.placed)
+        base = self.placed.get("/")
+        return base is not None and base.feature in ("overlay", "tmpfs./")
 
     def _pivot(self) -> None:
         soma, have = self.scene.soma, self.scene.have
