@@ -15,6 +15,7 @@ from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import after, configure, idmap, verify
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.clock import Stopwatch
+from arje.incarnate.families import landlocked
 from arje.incarnate.families.filters import SHOWN_AFTER
 from arje.incarnate.family import loss_by
 from arje.incarnate.held import Held, Site, hold, look, unready
@@ -77,6 +78,7 @@ class Pending:
         self._hot = self._over = False
         self._failure: SetupFailed | IncarnationRefused | None = None
         self._facts = b""
+        self._trial = ""
         self._spaces: dict[str, str] = {}
         self._told: Facts | None = None
         self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
@@ -195,6 +197,8 @@ class Pending:
             self._degrade(record)
         elif record.kind == native.LISTENER:
             self._watch(record)
+        elif record.kind == native.TRIED:
+            self._trial = str(record.errno)
         else:
             self._failure = configure.failure(self._plan, record)
 
@@ -262,7 +266,9 @@ class Pending:
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
         self._told = facts
-        if facts and self._clock.ended("exec") and self._plan.has & SHOWN_AFTER:
+        if facts and self._trial:
+            facts.texts[landlocked.TOLD] = self._trial
+        if facts and self._clock.ended("exec") and "seccomp" in self._plan.has:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         plan = self._plan if self.losses is self._plan.losses else replace(self._plan, losses=self.losses)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from arje.card.filters import Landlock
 from arje.card.soma import Soma
+from arje.errors import errno_name
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.family import Answer, Scene, lose
 from arje.incarnate.setup import ChildSetup
@@ -27,6 +28,8 @@ _PATHS: Final = {
 }
 _PORTS: Final = {"tcp_bind": landlock.BIND_TCP, "tcp_connect": landlock.CONNECT_TCP}
 
+#: The fact that says what became of the trial: an errno, 0 when it was landlock that refused it.
+TOLD: Final = "landlock-trial"
 #: Why execve(2) may say EACCES under landlock.
 EXEC_HINT: Final = "soma.landlock.execute must allow the program, its interpreter and its loader (/lib64/ld-linux-…)"
 
@@ -95,7 +98,7 @@ def ruleset(asked: Landlock, lost: tuple[str, ...]) -> Ruleset:
 
 
 def _trial(asked: Landlock, lost: tuple[str, ...]) -> Trial | None:
-    """Return something that must be refused now and leaves no trace: reading /, writing /dev/null, binding a port."""
+    """Return what must be refused afterwards and leaves no trace: reading /, writing /dev/null, binding a port."""
     if asked.restricts_files:
         if not _allows("/", (*(asked.read or ()), *(asked.execute or ()))):
             return Trial("/", os.O_RDONLY | os.O_DIRECTORY)
@@ -136,7 +139,10 @@ def read(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     trial = _trial(plan.soma.landlock, ())
     if trial is None:
         return Answer("the kernel said yes; there was nothing to try it on without a trace", True)
-    if not trial.path:
-        return Answer(f"tried: binding TCP port {trial.value} is refused", True)
+    if TOLD not in facts.texts:
+        return Answer("the kernel said yes", True)
     how = "writing" if trial.value & os.O_WRONLY else "reading"
-    return Answer(f"tried: opening {trial.path} for {how} is refused", True)
+    what = f"opening {trial.path} for {how}" if trial.path else f"binding TCP port {trial.value}"
+    if refused := int(facts.texts[TOLD]):
+        return Answer(f"the kernel said yes; {what} shows nothing: it is {errno_name(refused)} without landlock", True)
+    return Answer(f"tried: {what} is refused", True)
