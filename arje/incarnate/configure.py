@@ -11,6 +11,7 @@ from typing import Final
 
 from arje import native
 from arje.errors import SetupFailed, errno_name
+from arje.incarnate import layers
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families import FAMILIES, cgroups, files
 from arje.incarnate.families.landlocked import EXEC_HINT
@@ -80,6 +81,8 @@ def failure(plan: Blueprint, record: native.Record) -> SetupFailed:
         planned = plan.ops[record.op_index]
         field, detail = planned.field, f"{planned.words} ({record.syscall})"
         hint = files.hint(record.syscall, errno_name(record.errno))
+        if (known := layers.explain(plan, record.errno, record.syscall)) is not None:
+            detail, hint = f"{detail}: {known.detail}", known.remedy
     line = plan.card.source.line_of(field)
     return SetupFailed(plan.card.label, step, record.errno, field, detail, hint=hint, line=line)
 

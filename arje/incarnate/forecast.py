@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from arje.card.card import Card
 from arje.card.soma import Soma
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import plan
+from arje.incarnate import layers, plan
 from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import limits
 from arje.incarnate.family import lose
@@ -32,11 +32,14 @@ class Forecast:
 def forecast(card: Card, capabilities: CapabilitySet, variables: dict[str, str], *, here: bool = True) -> Forecast:
     """Return what a start of a card would do on a host with these capabilities.
 
-    ``here``: it is this host, so what comes and goes (bridges) is looked for. Raises SetupFailed for what cannot work
-    anywhere.
+    ``here``: it is this host, so what comes and goes (bridges, mounts) is looked for. Raises SetupFailed for what
+    cannot work anywhere.
     """
     now = foresee_bridge(card.soma, capabilities) if here else ()
-    blueprint = plan.make(card, capabilities, variables=variables, losses=(*now, *_cpus(card.soma, capabilities)))
+    now += tuple(_cpus(card.soma, capabilities))
+    blueprint = plan.make(card, capabilities, variables=variables, losses=now)
+    if here and (locked := layers.foresee(blueprint)) is not None:
+        blueprint = plan.make(card, capabilities, variables=variables, losses=(*now, locked))
     refused = refusals(card.soma, blueprint.losses)
     refusal = str(IncarnationRefused(card.label, refused)) if refused else ""
     if not capabilities["clone"].available:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from arje import native
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import after, configure, idmap, verify
+from arje.incarnate import after, configure, idmap, layers, verify
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families import landlocked
@@ -256,7 +256,9 @@ class Pending:
             detail = f"needs {under.feature}: {under.detail}"
             self.losses += (replace(under, feature=feature, requested=wish.requested, detail=detail),)
         else:
-            self.losses += (loss_by(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
+            known = layers.explain(self._plan, record.errno, record.syscall)
+            said = OSError(record.errno, os.strerror(record.errno))
+            self.losses += (known or loss_by(wish, said, record.syscall),)
 
     def _read_back(self, only: frozenset[str] | None = None) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
         """Read back every wish, or ``only`` some features."""

@@ -61,6 +61,11 @@ class Facts:
         texts |= {link: os.readlink(f"/proc/{pid}/{link}") for link in (*_LINKS.values(), "cwd")}
         return cls(texts)
 
+    @classmethod
+    def of_now(cls) -> Facts:
+        """Return the manager's own mounts as they are now, and nothing else."""
+        return cls({"mountinfo": Path("/proc/self/mountinfo").read_text(errors="surrogateescape")})
+
     @cached_property
     def status(self) -> dict[str, str]:
         """The fields of status, values stripped."""
@@ -126,7 +131,7 @@ class Facts:
     @cached_property
     def beside(self) -> Facts:
         """The manager's mounts when these facts were first held beside them; those of its start may be long past."""
-        return Facts({"mountinfo": Path("/proc/self/mountinfo").read_text(errors="surrogateescape")})
+        return Facts.of_now()
 
     @cached_property
     def links(self) -> tuple[rtnetlink.Link, ...]:
