@@ -102,12 +102,29 @@ class Facts:
         return mount.device, os.path.normpath(os.path.join(mount.root, inside))  # noqa: PTH118 - texts, not files
 
     def mounts_below(self, point: str) -> tuple[Mount, ...]:
-        """Return the mounts at and below a mount point that are not covered by another at the same point."""
+        """Return the mounts at and below a mount point that can be reached: nothing is mounted over them."""
         at = [point] if point in self._line_at and point != "/" else []
         below = f"{point.rstrip('/')}/"
         first = bisect_left(self._points, below)
         inside = takewhile(lambda place: place.startswith(below), islice(self._points, first, None))
-        return tuple(_mount(self._line_at[place]) for place in (*at, *inside))
+        return tuple(_mount(self._line_at[place]) for place in (*at, *inside) if not self._is_covered(place))
+
+    def _is_covered(self, point: str) -> bool:
+        """Whether the mount at a point lies on something else than what is seen above it now."""
+        parent = self._line_at[point].split(" ", 2)[1]
+        while (line := self._line_of.get(parent)) is not None and process.unescape(line.split(" ", 5)[4]) == point:
+            parent = line.split(" ", 2)[1]  # stacked at the same point
+        above = point
+        while above != "/":
+            above = above.rpartition("/")[0] or "/"
+            if above in self._line_at:
+                return self._line_at[above].split(" ", 1)[0] != parent
+        return False
+
+    @cached_property
+    def _line_of(self) -> dict[str, str]:
+        """Mount id → its line."""
+        return {line.split(" ", 1)[0]: line for line in self.texts["mountinfo"].splitlines()}
 
     def mount_at(self, point: str) -> Mount | None:
         """Return the mount that covers a mount point, the last one when several are stacked; None when none is there."""

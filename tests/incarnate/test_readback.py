@@ -231,7 +231,7 @@ def test_planning_and_reading_back_take_a_time_that_grows_as_the_card_does(incar
         for number in range(size):
             for end in ("from", "to"):
                 (place / f"{end}{number}").mkdir(exist_ok=True)
-            how = {"source": f"{place}/from{number}", "target": f"{place}/to{number}"}
+            how: dict[str, Any] = {"source": f"{place}/from{number}", "target": f"{place}/to{number}"}
             binds.append(Bind(**how, read_only=number % 2 == 0))
         card = card_of("/bin/true", namespaces=Namespaces(mount=True), binds=tuple(binds), require=("binds",))
 
@@ -257,10 +257,10 @@ def test_a_read_only_bind_on_a_file_system_of_the_cards_own_is_looked_at_too() -
     blueprint = plan.make(replace(card, soma=replace(soma, tmpfs=soma.tmpfs[:1])), CapabilitySet.detect(None))
     blueprint = replace(blueprint, soma=soma)
     usr = Facts.of_process("self").beside.place_of("/usr")
-    line = "{} 1 {} {} {} {},relatime - ext4 /dev/x rw\n"
-    own = line.format(9, "0:99", "/", "/srv/data/own", "rw")
+    line = "{} {} {} {} {} {},relatime - ext4 /dev/x rw\n"
+    own = line.format(9, 8, "0:99", "/", "/srv/data/own", "rw")
     for how in ("ro", "rw"):
-        text = line.format(8, *usr, "/srv/data", how) + own
+        text = line.format(8, 1, *usr, "/srv/data", how) + own
         facts = Facts({"mountinfo": text})
         wish = next(wish for wish in blueprint.wishes if wish.feature == "binds./srv/data")
         answer = READERS["binds"](facts, facts, blueprint, wish)

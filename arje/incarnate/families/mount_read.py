@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Final
 
+from arje.card.files import KERNEL_MEMORY, TUNABLE_MOUNTS, TUNABLES
 from arje.card.soma import Proc, Soma
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families.mount_plan import (
@@ -210,6 +211,27 @@ def _is_mask(mount: Mount) -> bool:
     return mount.root == "/null" or mount.root.endswith("/dev/null") or mount.kind == "tmpfs"
 
 
+def _tunables(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """Most of them may be missing, as their own steps found out; /proc/sys is in every /proc but one of processes only."""
+    masked = plan.soma.masked_paths
+    bad = [point for path in TUNABLES if path not in masked for point in _all_writable(facts, path)]
+    there = [mount for mount in facts.mounts_below("/sys") if mount.point in TUNABLE_MOUNTS]
+    bad += [mount.point for mount in there if "ro" not in mount.options]
+    memory = [mount for path in KERNEL_MEMORY if (mount := facts.mount_at(path)) is not None]
+    bad += [mount.point for mount in memory if not _is_mask(mount)]
+    proc = facts.mount_at("/proc")
+    if proc is not None and proc.kind == "proc" and "subset=pid" not in proc.super_options:
+        bad += [path for path in ("/proc/sys", "/proc/kcore") if facts.mount_at(path) is None and _exists(path)]
+    protected = [path for path in TUNABLES if facts.mount_at(path) is not None]
+    count = len(protected) + len(there)
+    return Answer(f"open: {' '.join(bad)}" if bad else f"{count} read-only, {len(memory)} hidden", not bad)
+
+
+def _exists(path: str) -> bool:
+    """Whether there is a file of /proc on this kernel; it is the same in every /proc."""
+    return os.path.lexists(path)
+
+
 def _file(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     """A file that is bound shows in mountinfo; one that was written onto the service's own tmpfs lies there."""
     path = wish.feature.partition(".")[2]
@@ -249,4 +271,5 @@ READ: Final[dict[str, Reader]] = {
     "credentials": _credentials,
     "masked_paths": _masked_paths,
     "read_only_paths": _read_only_paths,
+    "protect_kernel_tunables": _tunables,
 }

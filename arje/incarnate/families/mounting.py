@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Final
 
+from arje.card.files import KERNEL_MEMORY, TUNABLE_MOUNTS, TUNABLES
 from arje.card.soma import Bind, InjectedFile, Proc, Soma, Tmpfs
 from arje.incarnate.families.mount_plan import (
     Spot,
@@ -251,8 +252,24 @@ class Mounting:
             plain = path.removeprefix("-")
             op = Op("read-only", r=rel(plain), a=MOUNT["missing"] * path.startswith("-"))
             self._add(op, "read_only_paths", "soma.read_only_paths", f"{plain} is read-only")
+        if "protect_kernel_tunables" in have:
+            self._protect_tunables()
         if "read_only_root" in have and self._has_own_base():
             self._read_only_root(0)
+
+    def _protect_tunables(self) -> None:
+        """What of it there is; a mask of the card's own is a stronger word."""
+        name, masked = "protect_kernel_tunables", self.scene.soma.masked_paths
+        for path in KERNEL_MEMORY:
+            if path not in masked:
+                self._add(Op("mask", r=rel(path)), name, f"soma.{name}", f"{path} is hidden")
+        for path in TUNABLES:
+            if path not in masked:
+                op = Op("read-only", r=rel(path), a=MOUNT["missing"])
+                self._add(op, name, f"soma.{name}", f"{path} is read-only")
+        for path in TUNABLE_MOUNTS:
+            op = Op("read-only", r=rel(path), a=MOUNT["missing"] | MOUNT["in-place"])
+            self._add(op, name, f"soma.{name}", f"{path} is read-only")
 
     def _has_own_base(self) -> bool:
         """Whether the root is a file system of its own, on which mount points may have to be made first."""
