@@ -336,6 +336,10 @@ class Door:
         """Start a service again, watched (harden.py)."""
         return self._result(await harden.observe(self._supervisor, label, who))
 
+    async def await_end(self, label: str, seconds: float) -> dict[str, Any]:
+        """Wait until a service is at its end, or for some seconds (harden.py). Raises NoSuchService."""
+        return self._result(await harden.await_end(self._supervisor, label, seconds))
+
     async def harden(
         self, label: str, who: str, *, slack: float, attempt: bool, stay: float, write: bool
     ) -> dict[str, Any]:

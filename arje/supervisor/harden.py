@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOG = log.logger()
 _FILTERS: Final = ("seccomp", "landlock", "landlock.tcp_bind", "landlock.tcp_connect")
+_ENDS: Final = (State.STOPPED, State.DONE, State.FAILED)
 _SHORT: Final = 1.0  # seconds that the tried card is watched with the real filter, after its trial
 
 
@@ -61,6 +62,18 @@ async def observe(supervisor: Supervisor, label: str, who: str) -> Service:
     if service.state not in WITH_PROCESS and not observer.seen.started:
         supervisor.incarnator.observers.pop(label, None)
         observer.stop()
+    return service
+
+
+async def await_end(supervisor: Supervisor, label: str, patience: float) -> Service:
+    """Wait until a service is at its end, ``patience`` seconds at most, and return its record. Raises NoSuchService."""
+    service = supervisor.table.get(label)
+    with trio.move_on_after(patience):
+        while service.state not in _ENDS:
+            await supervisor.bells.wait(label)
+            if label not in supervisor.table:
+                break
+            service = supervisor.table.get(label)
     return service
 
 
