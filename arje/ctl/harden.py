@@ -31,7 +31,8 @@ def harden(client: Client, args: Namespace, paper: Paper) -> int:
         paper.line(json.dumps(found))
     else:
         _show(paper, label, found)
-    return Action.FAILED if found["broke"] else Action.DONE
+    lost = args.write and found["tried"] and not found["kept"]
+    return Action.FAILED if found["broke"] or lost else Action.DONE
 
 
 def _wait(client: Client, label: str, seconds: float | None, paper: Paper, *, quiet: bool) -> None:
@@ -68,4 +69,6 @@ def _show(paper: Paper, label: str, found: dict[str, Any]) -> None:
     elif found["kept"]:
         paper.line(f"{label}: runs so, and {escape(found['file'])} says so")
     else:
+        if found["detail"]:
+            paper.line(f"{label}: {escape(found['detail'])}")
         paper.line(f"{label}: runs so until arjectl apply; to keep it: arjectl harden {label} --write")

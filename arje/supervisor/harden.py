@@ -103,8 +103,7 @@ async def harden(
                 supervisor.table.replace_card(service.card)
             raise
         if not answer["broke"] and write:
-            await trio.to_thread.run_sync(_write, Path(service.card.source.file), draft.new)
-            answer["kept"] = True
+            answer |= await _keep(Path(service.card.source.file), draft.new)
     return answer
 
 
@@ -194,6 +193,15 @@ async def _live(supervisor: Supervisor, card: Card, who: str, stay: float) -> st
     if service.failure is not None:
         return str(service.failure)
     return f"{service.state.value}: {service.last_exit}" if service.last_exit else service.state.value
+
+
+async def _keep(file: Path, text: str) -> dict[str, Any]:
+    """Write a card that has passed. What cannot be written is in force until the next ``apply``, as without ``write``."""
+    try:
+        await trio.to_thread.run_sync(_write, file, text)
+    except OSError as error:
+        return {"detail": f"it was not written: {error}"}
+    return {"kept": True}
 
 
 def _write(file: Path, text: str) -> None:
