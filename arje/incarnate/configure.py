@@ -15,7 +15,7 @@ from arje.incarnate import layers
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families import FAMILIES, cgroups, files
 from arje.incarnate.families.landlocked import EXEC_HINT
-from arje.incarnate.families.mount_plan import credentials_directory, has_new_root
+from arje.incarnate.families.mount_plan import has_new_root
 from arje.incarnate.family import Applier, Narrowed, loss_by
 from arje.incarnation import Degradation, Step
 from arje.kernel.capabilities import CGROUP_FILES
@@ -106,35 +106,3 @@ def _why_not_executable(path: str) -> str:
         if not Path(interpreter).exists():
             return f"its interpreter {interpreter!r} is missing"
     return ""
-
-
-def make_directories(blueprint: Blueprint, runtime_dir: str) -> None:
-    """Make what an overlay or the credentials need below the runtime directory; elsewhere it is the card's mistake.
-
-    Raises SetupFailed.
-    """
-    soma, wanted = blueprint.soma, {}
-    if soma.overlay is not None and "overlay" in blueprint.has:
-        wanted = {f"soma.overlay.{name}": getattr(soma.overlay, name) for name in ("upper", "work", "merged")}
-    if "credentials" in blueprint.has:
-        wanted["soma.credentials"] = credentials_directory(soma, blueprint.card.label, runtime_dir)
-    for field, text in wanted.items() if runtime_dir else ():
-        path = Path(text)
-        if not path.is_relative_to(runtime_dir) or ".." in path.parts:
-            continue
-        try:
-            _make(path)
-        except OSError as error:
-            line = blueprint.card.source.line_of(field)
-            raise SetupFailed(
-                blueprint.card.label, Step.PREPARE, error.errno or 0, field, str(path), line=line
-            ) from error
-
-
-def _make(path: Path) -> None:
-    """Make a directory and those above it, which nobody else may write to whatever the manager's umask."""
-    if not path.is_dir():
-        if path.parent != path:
-            _make(path.parent)
-        path.mkdir(0o700)
-        path.chmod(0o755)

@@ -93,7 +93,16 @@ class Facts:
 
     def place_of(self, path: str) -> tuple[str, str]:
         """Return (device, path inside that file system) of a path, by the mount that covers it. Raises OSError."""
-        real = os.path.realpath(path, strict=True)
+        return self._place_at(os.path.realpath(path, strict=True))
+
+    def is_at(self, path: str, place: tuple[str, str]) -> bool:
+        """Whether a path is there (:meth:`place_of`). Files are touched only when its very words are elsewhere.
+
+        That is for symlinks; a mount that has died meanwhile holds nobody up else. Raises OSError.
+        """
+        return self._place_at(os.path.normpath(path)) == place or self.place_of(path) == place
+
+    def _place_at(self, real: str) -> tuple[str, str]:
         point = real
         while point not in self._line_at and point != "/":
             point = point.rpartition("/")[0] or "/"

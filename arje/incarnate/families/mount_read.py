@@ -115,7 +115,7 @@ def _root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     granted = f"{mount.kind} {mount.root}"
     if overlay_is_root(plan.soma) and "overlay" in plan.has:
         return Answer(granted, mount.kind == "overlay")
-    return Answer(granted, (mount.device, mount.root) == facts.beside.place_of(new_root(plan.soma)))
+    return Answer(granted, facts.beside.is_at(new_root(plan.soma), (mount.device, mount.root)))
 
 
 def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
@@ -124,7 +124,7 @@ def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     if mount is None:
         gone = bind.optional and not os.path.lexists(bind.source)
         return Answer("its source is missing" if gone else "", gone)
-    same = (mount.device, mount.root) == facts.beside.place_of(bind.source)
+    same = facts.beside.is_at(bind.source, (mount.device, mount.root))
     writable = _writable(facts, plan, bind.where) if bind.read_only else ()
     how = "ro" if bind.read_only and not writable else "rw"
     return Answer(
