@@ -7,6 +7,7 @@ kernel's own: /proc, and cgroupfs, whose files are memory and wait for no one bu
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from arje.card.card import Card
@@ -28,6 +29,13 @@ def may_hang(card: Card, *, first: bool) -> bool:
     every_time |= isinstance(card.payload, Native) and bool(card.payload.env_file)
     once = soma.run_as is not None or (soma.seccomp is not None and bool(soma.seccomp.raw))
     return every_time or (first and once)
+
+
+def bare(card: Card) -> Card:
+    """Return a card that asks the same of the kernel, and whose plan reads no env file. Pure."""
+    if not isinstance(card.payload, Native) or not card.payload.env_file:
+        return card
+    return replace(card, payload=replace(card.payload, env_file=()))
 
 
 def furnish(card: Card, capabilities: CapabilitySet, variables: dict[str, str], given: Given) -> Blueprint:

@@ -44,6 +44,8 @@ class Observer:
         self._allowed = allowed
         self._silent = bytearray(notices.NUMBERS)
         self._over = False
+        self.began = threading.Event()
+        """Set when something of the payload itself was seen, or when nothing will be."""
 
     def attach(self, pid: int, fd: int) -> None:
         """Take the listener of a child that waits before exec, and answer it from now on. Raises OSError."""
@@ -77,6 +79,7 @@ class Observer:
         finally:
             os.close(listener)
             os.close(payload)
+            self.began.set()
 
     def _judge(self, notice: notices.Notice) -> int:
         """Take note of a call. Returns 0, or the errno that it gets."""
@@ -105,6 +108,7 @@ class Observer:
                 calls.note(self.seen, name, caller, notice.args)
             elif self.seen.execute and name not in ("sendto", "exit_group", "clock_gettime"):
                 self.seen.started = True
+                self.began.set()
                 self.seen.powerful = self.seen.powerful or bool(caller.capabilities)
         if self.seen.started:
             if name not in calls.NOTES and notice.number < notices.NUMBERS and self._allowed is None:

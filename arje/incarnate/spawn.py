@@ -118,8 +118,7 @@ class Incarnator:
 
     def requests(self, card: Card) -> int:
         """Return how many things a card asks for. Raises SetupFailed when it cannot be planned at all."""
-        known = self._prepared.get(card.label)
-        return len((known if known is not None and known[0] is card else self.prepared(card))[-2].wishes)
+        return len(plan.make(furnishing.bare(card), self.capabilities, variables=self._variables).wishes)
 
     def incarnate(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Outcome:
         """Begin and wait until exec is confirmed. Raises what :meth:`Pending.finish` raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 LOG = log.logger()
 _FILTERS: Final = ("seccomp", "landlock", "landlock.tcp_bind", "landlock.tcp_connect")
 _ENDS: Final = (State.STOPPED, State.DONE, State.FAILED)
+_BEGINS: Final = 5.0  # seconds for a payload to make its first call
 _SHORT: Final = 1.0  # seconds that the tried card is watched with the real filter, after its trial
 
 
@@ -59,7 +61,10 @@ async def observe(supervisor: Supervisor, label: str, who: str) -> Service:
     observer = supervisor.incarnator.observers[label] = Observer()
     supervisor.again(label, who)
     service = await supervisor.settled_again(before)
-    if service.state not in WITH_PROCESS and not observer.seen.started:
+    if service.state in WITH_PROCESS:  # exec is confirmed a moment before the payload's first call is seen
+        wait = functools.partial(observer.began.wait, _BEGINS)
+        await trio.to_thread.run_sync(wait, abandon_on_cancel=True)
+    elif not observer.seen.started:
         supervisor.incarnator.observers.pop(label, None)
         observer.stop()
     return service
