@@ -122,6 +122,16 @@ print("pid", ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_
 
 
 @needs_library
+@needs_library
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="x32 goes with x86-64")
+@pytest.mark.parametrize("number", [0x40000000 | 39, 0x40000000 | 520])  # getpid, execve of x32
+def test_the_x32_door_is_closed(run: Run, number: int) -> None:
+    code = f"import ctypes; print(ctypes.CDLL(None).syscall({number}) < 0, flush=True)"
+    assert run(*python(code)).exit.ok
+    ran = run(*python(code), seccomp=SERVICE)
+    assert (ran.output, ran.exit.kind, ran.exit.code) == ("", "dumped" if ran.exit.kind == "dumped" else "killed", 31)
+
+
 @pytest.mark.parametrize("asked", [Seccomp(allow=("@basic-io",)), Seccomp(allow=("@default",), deny=("execve",))])
 def test_a_filter_that_denies_execve_is_refused_when_planned(run: Run, asked: Seccomp) -> None:
     with pytest.raises(SetupFailed, match="denies execve") as caught:
