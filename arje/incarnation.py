@@ -69,6 +69,7 @@ KINDS: Final = {
     "mqueue": "MountSkipped",
     "masked_paths": "MountSkipped",
     "read_only_paths": "MountSkipped",
+    "protect_kernel_tunables": "MountSkipped",
     "files": "MountSkipped",
     "symlinks": "MountSkipped",
     "credentials": "MountSkipped",

@@ -174,6 +174,34 @@ KERNEL_PATHS: Final = (
     "/sys/kernel/tracing",
 )
 
+#: What ``protect_kernel_tunables`` makes read-only: directories and files of /proc through which root, with or without
+#: capabilities, changes the machine, and the mounts of /sys. It is systemd's list (systemd.exec(5)); the cgroups stay.
+TUNABLES: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/latency_stats",
+    "/proc/mtrr",
+    "/proc/scsi",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/timer_stats",
+)
+TUNABLE_MOUNTS: Final = (
+    "/sys",
+    "/sys/firmware/efi/efivars",
+    "/sys/fs/bpf",
+    "/sys/fs/pstore",
+    "/sys/kernel/config",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+)
+#: And what it hides: through these the kernel's memory is read.
+KERNEL_MEMORY: Final = ("/proc/kallsyms", "/proc/kcore")
+
 #: Families with a wish for each item: ``binds./srv/data``.
 ITEMISED: Final = ("binds", "idmapped", "tmpfs", "files", "symlinks")
 
@@ -191,6 +219,7 @@ FEATURES: Final = (
     "mqueue",
     "masked_paths",
     "read_only_paths",
+    "protect_kernel_tunables",
     "credentials",
     *ITEMISED,
 )

@@ -177,6 +177,10 @@ class Soma:
     """Files that read as empty and directories that look so; ``"kernel"`` is the usual list of /proc and /sys."""
     read_only_paths: Texts = ()
     """Nothing can be written to these, nor to what is mounted below; ``-`` before one that may be missing."""
+    protect_kernel_tunables: Flag = False
+    """The kernel's settings can be read only: /proc/sys, /proc/sysrq-trigger, /proc/irq and the like, and /sys but for its
+    cgroups; /proc/kcore and /proc/kallsyms read as empty. Without it a payload that is the machine's root writes there even
+    without capabilities, for the files are root's. One that keeps sys_admin can undo it."""
     files: tuple[InjectedFile, ...] = ()
     """A card may also write a table ``{"/etc/motd" = "hello"}``."""
     symlinks: tuple[Symlink, ...] = ()

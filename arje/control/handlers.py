@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -20,7 +21,7 @@ class Door(Protocol):
     def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def doctor(self) -> dict[str, Any]: ...
-    def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
+    async def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
     async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]: ...
     def schema(self) -> dict[str, Any]: ...
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
@@ -32,6 +33,7 @@ class Door(Protocol):
     def set(self, label: str, changes: dict[str, str], who: str) -> dict[str, Any]: ...
     async def heal(self, labels: list[str], who: str) -> dict[str, Any]: ...
     async def observe(self, label: str, who: str) -> dict[str, Any]: ...
+    async def await_end(self, label: str, seconds: float) -> dict[str, Any]: ...
     async def harden(
         self, label: str, who: str, *, slack: float, attempt: bool, stay: float, write: bool
     ) -> dict[str, Any]: ...
@@ -45,6 +47,7 @@ class InvalidParameter(Exception):
 
 
 _MOST: Final = 10_000  # labels of one call
+_A_YEAR: Final = 366 * 86_400_000  # in milliseconds
 _LONGEST: Final = 256  # characters of a pattern: a label has 64 at most
 
 
@@ -66,10 +69,10 @@ class Call:
             raise InvalidParameter(name)
         return value
 
-    def number(self, name: str, default: int) -> int:
-        """Return an integer from 0 to a million. Raises InvalidParameter."""
+    def number(self, name: str, default: int, most: int = 10**6) -> int:
+        """Return an integer from 0 to a million, or to ``most``. Raises InvalidParameter."""
         value = self._value(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**6:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise InvalidParameter(name)
         return value
 
@@ -109,11 +112,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method: what it does, its parameters' names, and whether it changes anything."""
+    """A method: what it does, its parameters' names, whether it changes anything, and whether it waits for long.
+
+    One that ``waits`` is given up when its client hangs up.
+    """
 
     run: Callable[[Door, Call], Awaitable[dict[str, Any]]]
     parameters: tuple[str, ...] = ()
     changes: bool = False
+    waits: bool = False
 
 
 async def _ping(door: Door, call: Call) -> dict[str, Any]:
@@ -148,7 +155,7 @@ async def _doctor(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _forecast(door: Door, call: Call) -> dict[str, Any]:
-    return door.forecast(call.text("label"), call.thing("on"))
+    return await door.forecast(call.text("label"), call.thing("on"))
 
 
 async def _check(door: Door, call: Call) -> dict[str, Any]:
@@ -195,6 +202,11 @@ async def _heal(door: Door, call: Call) -> dict[str, Any]:
 
 async def _observe(door: Door, call: Call) -> dict[str, Any]:
     return {"result": await door.observe(call.text("label"), call.who)}
+
+
+async def _await_end(door: Door, call: Call) -> dict[str, Any]:
+    seconds = call.number("for_ms", 0, _A_YEAR) / 1000 if call.thing("for_ms") is not None else math.inf
+    return {"result": await door.await_end(call.text("label"), seconds)}
 
 
 async def _harden(door: Door, call: Call) -> dict[str, Any]:
@@ -248,6 +260,7 @@ METHODS: Final[dict[str, Method]] = {
     "Set": Method(_set, ("label", "changes"), True),
     "Heal": Method(_heal, ("labels",), True),
     "Observe": Method(_observe, ("label",), True),
+    "AwaitEnd": Method(_await_end, ("label", "for_ms"), waits=True),
     "Harden": Method(_harden, ("label", "slack_percent", "attempt", "stay_ms", "write"), True),
     "Freeze": Method(_freeze, ("labels",), True),
     "Thaw": Method(_thaw, ("labels",), True),

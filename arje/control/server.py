@@ -22,7 +22,7 @@ import trio
 
 import arje
 from arje import log
-from arje.control.handlers import METHODS, Call, Door, InvalidParameter
+from arje.control.handlers import METHODS, Call, Door, InvalidParameter, Method
 from arje.errors import BadReport, CardError, NoSuchService, NotRunning, OrderingError
 from arje.incarnation import as_json
 
@@ -87,6 +87,7 @@ class Connection:
     def __init__(self, stream: trio.SocketStream, door: Door) -> None:
         self._stream = stream
         self._door = door
+        self._buffer = b""
         raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self._pid, self._uid, _ = struct.unpack("iII", raw)
         self._who = f"uid {self._uid} ({', '.join(filter(None, (_command(self._pid), f'pid {self._pid}')))})"
@@ -110,18 +111,17 @@ class Connection:
                 open_of[self._uid] -= 1
 
     async def _requests(self) -> None:
-        buffer = b""
         while True:
-            message, nul, rest = buffer.partition(b"\0")
+            message, nul, rest = self._buffer.partition(b"\0")
             if not nul:
-                if len(buffer) > LARGEST:
+                if len(self._buffer) > LARGEST:
                     return
                 data = await self._stream.receive_some(65536)
                 if not data:
                     return
-                buffer += data
+                self._buffer += data
                 continue
-            buffer = rest
+            self._buffer = rest
             try:
                 request = json.loads(message)
             except (ValueError, RecursionError):
@@ -184,7 +184,34 @@ class Connection:
                 raise InvalidParameter(parameter)
         if method.changes and self._uid not in (0, os.geteuid()):
             raise VarlinkError(f"{INTERFACE}.PermissionDenied", uid=self._uid)
+        if method.waits:
+            return await self._waiting(method, call)
         return await method.run(self._door, call)
+
+    async def _waiting(self, method: Method, call: Call) -> dict[str, Any]:
+        """Run a method that may wait for long, but only as long as its client does."""
+        reply: dict[str, Any] = {}
+        failed: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen, nursery.cancel_scope)
+            try:
+                reply = await method.run(self._door, call)
+            except Exception as error:
+                failed = error  # raised below: out of the nursery it would come as a group
+            nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+        return reply
+
+    async def _listen(self, scope: trio.CancelScope) -> None:
+        """End a wait when its client hangs up; what it says meanwhile is its next request."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            while len(self._buffer) <= LARGEST:
+                data = await self._stream.receive_some(65536)
+                if not data:
+                    break
+                self._buffer += data
+        scope.cancel()
 
     async def _follow(self, call: Call, more: bool) -> dict[str, Any]:
         if not more:

@@ -133,10 +133,10 @@ def _parser(chosen: str | None) -> Parser:
     if chosen == "stop":
         made.add_argument("--force", action="store_true", help="stop what needs them first")
     if chosen == "harden":
-        made.add_argument("--for", dest="seconds", type=float, metavar="SEC", help="watch so long (until Ctrl-C)")
+        made.add_argument("--for", dest="seconds", type=_seconds, metavar="SEC", help="watch so long (until Ctrl-C)")
         made.add_argument("--slack", type=_percent, default=0, metavar="PERCENT", help="unseen calls of a set (0)")
         made.add_argument("--try", dest="attempt", action="store_true", help="run it so; go back when that fails")
-        made.add_argument("--stay", type=float, default=5.0, metavar="SEC", help="with --try: watch so long (5)")
+        made.add_argument("--stay", type=_seconds, default=5.0, metavar="SEC", help="with --try: watch so long (5)")
         made.add_argument("--write", action="store_true", help="with --try: keep the card when it has passed")
     if verb.strict:
         made.add_argument("--strict", action="store_true", help="degraded is an error (exit 154)")
@@ -151,6 +151,13 @@ def _help(name: str) -> str:
 def _percent(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 100:
+        raise ValueError
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1_000_000:
         raise ValueError
     return number
 

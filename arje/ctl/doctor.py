@@ -27,6 +27,7 @@ _GROUPS: Final = (
                 "mqueue",
                 "masked_paths",
                 "read_only_paths",
+                "protect_kernel_tunables",
                 "files",
                 "symlinks",
                 "credentials",

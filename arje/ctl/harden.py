@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 
+from arje.ctl.client import Client
 from arje.ctl.exitcodes import Action
 from arje.ctl.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import Any, Final
+    from typing import Any
 
-    from arje.ctl.client import Client
     from arje.ctl.words import Paper
-
-_RUNS: Final = ("waiting", "starting", "running", "reloading", "backoff")
-_LOOK: Final = 0.2  # seconds between two looks whether it still runs
 
 
 def harden(client: Client, args: Namespace, paper: Paper) -> int:
@@ -35,21 +31,21 @@ def harden(client: Client, args: Namespace, paper: Paper) -> int:
         paper.line(json.dumps(found))
     else:
         _show(paper, label, found)
-    return Action.FAILED if found["broke"] else Action.DONE
+    lost = args.write and found["tried"] and not found["kept"]
+    return Action.FAILED if found["broke"] or lost else Action.DONE
 
 
 def _wait(client: Client, label: str, seconds: float | None, paper: Paper, *, quiet: bool) -> None:
-    end = None if seconds is None else time.monotonic() + seconds
     if not quiet:
         how = "until Ctrl-C" if seconds is None else f"for {seconds:g} s"
         paper.line(f"Watching {label} {how}; use it meanwhile: what it does not do now will be forbidden")
+    waiting = Client(client.path)  # a connection of its own: Ctrl-C hangs up, and the next call is not behind it
     try:
-        while end is None or time.monotonic() < end:
-            if client.call("List", labels=[label], full=False)["services"][0]["state"] not in _RUNS:
-                return
-            time.sleep(_LOOK if end is None else max(0.0, min(_LOOK, end - time.monotonic())))
+        waiting.call("AwaitEnd", label=label, for_ms=None if seconds is None else round(seconds * 1000))
     except KeyboardInterrupt:
         return
+    finally:
+        waiting.close()
 
 
 def _show(paper: Paper, label: str, found: dict[str, Any]) -> None:
@@ -73,4 +69,6 @@ def _show(paper: Paper, label: str, found: dict[str, Any]) -> None:
     elif found["kept"]:
         paper.line(f"{label}: runs so, and {escape(found['file'])} says so")
     else:
+        if found["detail"]:
+            paper.line(f"{label}: {escape(found['detail'])}")
         paper.line(f"{label}: runs so until arjectl apply; to keep it: arjectl harden {label} --write")

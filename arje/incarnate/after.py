@@ -6,12 +6,11 @@ import errno
 from typing import Final
 
 from arje.errors import SetupFailed
-from arje.incarnate import configure, idmap
+from arje.incarnate import idmap
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families import FAMILIES
-from arje.incarnate.family import Answer, Finisher
+from arje.incarnate.family import Answer, Finisher, drifted, loss_by
 from arje.incarnate.policy import is_required
-from arje.incarnate.verify import drifted
 from arje.incarnation import Degradation, Grant, Step
 
 FINISHERS: Final[dict[str, Finisher]] = {name: finish for family in FAMILIES for name, finish in family.AFTER.items()}
@@ -35,7 +34,7 @@ def settle(plan: Blueprint, settled: Settled, pid: int, *, leader: int) -> Settl
         try:
             answer = _finish(plan, wish, pid, leader)
         except OSError as error:
-            answer, loss = Answer("", False), configure.loss(wish, error, f"write {wish.feature}")
+            answer, loss = Answer("", False), loss_by(wish, error, f"write {wish.feature}")
         else:
             loss = drifted(wish, answer.granted)
         grants[wish.feature] = Grant(wish.feature, wish.requested, *answer)

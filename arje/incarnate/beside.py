@@ -29,7 +29,8 @@ from arje.kernel import process
 _HELD: Final[dict[str, tuple[str, ...]]] = {
     "mount": (
         *("root", "read_only_root", "overlay", "pivot_root", "private_tmp", "tmpfs", "binds", "proc", "sysfs", "dev"),
-        *("devpts", "mqueue", "masked_paths", "read_only_paths", "files", "symlinks", "credentials"),
+        *("devpts", "mqueue", "masked_paths", "read_only_paths", "protect_kernel_tunables", "files", "symlinks"),
+        "credentials",
     ),
     "net": ("network",),
     "uts": ("hostname",),

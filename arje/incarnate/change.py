@@ -16,12 +16,10 @@ from typing import Final, NamedTuple
 
 from arje import native
 from arje.card.soma import RLIMITS, CgroupLimits, Soma
-from arje.incarnate import configure
 from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import cgroups, limits, priority
-from arje.incarnate.family import Answer, loss_of
+from arje.incarnate.family import Answer, drifted, loss_by, loss_of
 from arje.incarnate.outcome import Outcome
-from arje.incarnate.verify import drifted
 from arje.incarnation import Degradation, Grant
 from arje.kernel import process
 from arje.kernel.capabilities import CGROUP_FILES, CapabilitySet
@@ -93,7 +91,7 @@ def _one(outcome: Outcome, asked: Soma, wish: Wish, capabilities: CapabilitySet)
     except (OSError, ValueError) as error:
         refused = error if isinstance(error, OSError) else OSError(22, str(error))
         call = live.call if live else f"write {CGROUP_FILES[wish.feature.removeprefix('cgroup.')][1]}"
-        return Answer("", False), configure.loss(wish, refused, call)
+        return Answer("", False), loss_by(wish, refused, call)
     if answer.ok:
         return answer, None
     if wish.feature == "cpu_affinity":

@@ -6,37 +6,20 @@ import errno
 import functools
 import os
 import stat
-import time
 from pathlib import Path
 from typing import Final
 
 from arje import native
 from arje.errors import SetupFailed, errno_name
-from arje.incarnate.blueprint import Blueprint, Wish
+from arje.incarnate import layers
+from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families import FAMILIES, cgroups, files
 from arje.incarnate.families.landlocked import EXEC_HINT
-from arje.incarnate.families.mount_plan import credentials_directory, has_new_root
-from arje.incarnate.family import Applier, Narrowed
+from arje.incarnate.families.mount_plan import has_new_root
+from arje.incarnate.family import Applier, Narrowed, loss_by
 from arje.incarnation import Degradation, Step
-from arje.kernel.capabilities import CGROUP_FILES, cause_of_errno
+from arje.kernel.capabilities import CGROUP_FILES
 from arje.kernel.cgroup import Cgroup
-
-
-def loss(wish: Wish, error: OSError, syscall: str) -> Degradation:
-    """Return the degradation that a system call's refusal means."""
-    number = error.errno or 0
-    cause, detail, remedy = cause_of_errno(number, wish.feature)
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained="none",
-        cause=cause,
-        errno=number,
-        syscall=syscall,
-        detail=detail,
-        since=time.time(),
-        remedy=remedy,
-    )
 
 
 def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
@@ -55,7 +38,7 @@ def write_limits(plan: Blueprint, group: Cgroup) -> tuple[Degradation, ...]:
                 cgroups.write(group, plan.soma.cgroup, name)
         except OSError as error:
             call = f"write {CGROUP_FILES[name][1]}" if name in CGROUP_FILES else "chown"
-            losses.append(loss(wish, error, call))
+            losses.append(loss_by(wish, error, call))
     return tuple(losses)
 
 
@@ -79,8 +62,8 @@ def apply(plan: Blueprint, pid: int) -> tuple[Degradation, ...]:
         except Narrowed as narrowed:
             losses.append(narrowed.degradation)
         except (OSError, ValueError) as error:
-            refused = error if isinstance(error, OSError) else OSError(22, str(error))
-            losses.append(loss(wish, refused, "prlimit" if wish.feature.startswith("rlimit") else wish.feature))
+            said = error if isinstance(error, OSError) else OSError(22, str(error))
+            losses.append(loss_by(wish, said, "prlimit" if wish.feature.startswith("rlimit") else wish.feature))
     return tuple(losses)
 
 
@@ -98,6 +81,8 @@ def failure(plan: Blueprint, record: native.Record) -> SetupFailed:
         planned = plan.ops[record.op_index]
         field, detail = planned.field, f"{planned.words} ({record.syscall})"
         hint = files.hint(record.syscall, errno_name(record.errno))
+        if (known := layers.explain(plan, record.errno, record.syscall)) is not None:
+            detail, hint = f"{detail}: {known.detail}", known.remedy
     line = plan.card.source.line_of(field)
     return SetupFailed(plan.card.label, step, record.errno, field, detail, hint=hint, line=line)
 
@@ -121,35 +106,3 @@ def _why_not_executable(path: str) -> str:
         if not Path(interpreter).exists():
             return f"its interpreter {interpreter!r} is missing"
     return ""
-
-
-def make_directories(blueprint: Blueprint, runtime_dir: str) -> None:
-    """Make what an overlay or the credentials need below the runtime directory; elsewhere it is the card's mistake.
-
-    Raises SetupFailed.
-    """
-    soma, wanted = blueprint.soma, {}
-    if soma.overlay is not None and "overlay" in blueprint.has:
-        wanted = {f"soma.overlay.{name}": getattr(soma.overlay, name) for name in ("upper", "work", "merged")}
-    if "credentials" in blueprint.has:
-        wanted["soma.credentials"] = credentials_directory(soma, blueprint.card.label, runtime_dir)
-    for field, text in wanted.items() if runtime_dir else ():
-        path = Path(text)
-        if not path.is_relative_to(runtime_dir) or ".." in path.parts:
-            continue
-        try:
-            _make(path)
-        except OSError as error:
-            line = blueprint.card.source.line_of(field)
-            raise SetupFailed(
-                blueprint.card.label, Step.PREPARE, error.errno or 0, field, str(path), line=line
-            ) from error
-
-
-def _make(path: Path) -> None:
-    """Make a directory and those above it, which nobody else may write to whatever the manager's umask."""
-    if not path.is_dir():
-        if path.parent != path:
-            _make(path.parent)
-        path.mkdir(0o700)
-        path.chmod(0o755)

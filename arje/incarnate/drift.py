@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,9 +22,9 @@ from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.families import cgroups
 from arje.incarnate.families.namespaces import feature_of, kind_of
 from arje.incarnate.families.privileges import mask, names
-from arje.incarnate.family import Answer
+from arje.incarnate.family import Answer, drifted
 from arje.incarnate.outcome import Outcome
-from arje.incarnation import Cause, Degradation, Grant
+from arje.incarnation import Degradation, Grant
 from arje.kernel import cgroup, process
 from arje.kernel.capabilities import CGROUP_FILES
 from arje.kernel.priority import (
@@ -101,15 +100,7 @@ def degradation(grant: Grant, answer: Answer, remedy: str) -> Degradation:
     own = "it runs in the manager's own namespace now" if grant.feature in _SPACES else ""
     whole = _WORDS.get(grant.feature) or (_WORDS.get(family) if family != "cgroup" else "")
     why = own or whole or "it was granted, and has been changed from outside"
-    return Degradation(
-        feature=grant.feature,
-        requested=grant.requested,
-        obtained=answer.granted or "none",
-        cause=Cause.DRIFTED,
-        detail=why,
-        since=time.time(),
-        remedy=remedy,
-    )
+    return drifted(grant, answer.granted, why, remedy)
 
 
 _MORE: Final = "it was granted, and has more than that now"

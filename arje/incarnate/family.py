@@ -10,13 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from arje.card.soma import IdMap, Soma
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
-from arje.incarnation import Cause, Degradation
-from arje.kernel.capabilities import Availability, CapabilitySet
+from arje.incarnation import Cause, Degradation, Grant
+from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
 from arje.kernel.facts import Facts
+
+UNTRUE: Final = "the kernel said yes, but reading it back says otherwise"
 
 
 class Nonsense(NamedTuple):
@@ -82,19 +84,48 @@ class Narrowed(Exception):
         self.degradation = degradation
 
 
-def loss_of(wish: Wish, found: Availability) -> Degradation:
-    """Return the degradation of a wish that the kernel cannot grant."""
+def lose(
+    wish: Wish | Grant,
+    cause: Cause,
+    detail: str,
+    remedy: str,
+    *,
+    obtained: str = "none",
+    errno: int = 0,
+    syscall: str = "",
+    partial: bool = False,
+) -> Degradation:
+    """Return the loss of a wish, from now on: the one place where an incarnation's degradations are made."""
     return Degradation(
         feature=wish.feature,
         requested=wish.requested,
-        obtained="none",
-        cause=found.cause or Cause.NO_CAPABILITY,
-        errno=found.errno,
-        syscall=found.syscall,
-        detail=found.detail,
+        obtained=obtained or "none",
+        cause=cause,
+        errno=errno,
+        syscall=syscall if errno else "",
+        detail=detail,
         since=time.time(),
-        remedy=found.remedy,
+        remedy=remedy,
+        partial=partial,
     )
+
+
+def loss_of(wish: Wish, found: Availability) -> Degradation:
+    """Return the loss of a wish that the kernel cannot grant."""
+    cause, number = found.cause or Cause.NO_CAPABILITY, found.errno
+    return lose(wish, cause, found.detail, found.remedy, errno=number, syscall=found.syscall)
+
+
+def loss_by(wish: Wish, error: OSError, syscall: str) -> Degradation:
+    """Return the loss that a system call's refusal means."""
+    number = error.errno or 0
+    cause, detail, remedy = cause_of_errno(number, wish.feature)
+    return lose(wish, cause, detail, remedy, errno=number, syscall=syscall)
+
+
+def drifted(wish: Wish | Grant, granted: str, detail: str = UNTRUE, remedy: str = "see arjectl doctor") -> Degradation:
+    """Return the loss of what the kernel granted and reading back does not show, or does not show any more."""
+    return lose(wish, Cause.DRIFTED, detail, remedy, obtained=granted)
 
 
 #: Reads one wish back: the child's facts, the manager's own, the plan, the wish. Raises KeyError or OSError: not readable.

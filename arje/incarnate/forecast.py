@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from arje.card.card import Card
 from arje.card.soma import Soma
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import plan
+from arje.incarnate import layers, plan
 from arje.incarnate.blueprint import Wish
 from arje.incarnate.families import limits
+from arje.incarnate.family import lose
 from arje.incarnate.held import foresee_bridge
 from arje.incarnate.policy import refusals
 from arje.incarnation import Cause, Degradation, Step
@@ -31,11 +32,14 @@ class Forecast:
 def forecast(card: Card, capabilities: CapabilitySet, variables: dict[str, str], *, here: bool = True) -> Forecast:
     """Return what a start of a card would do on a host with these capabilities.
 
-    ``here``: it is this host, so what comes and goes (bridges) is looked for. Raises SetupFailed for what cannot work
-    anywhere.
+    ``here``: it is this host, so what comes and goes (bridges, mounts) is looked for. Raises SetupFailed for what
+    cannot work anywhere.
     """
     now = foresee_bridge(card.soma, capabilities) if here else ()
-    blueprint = plan.make(card, capabilities, variables=variables, losses=(*now, *_cpus(card.soma, capabilities)))
+    now += tuple(_cpus(card.soma, capabilities))
+    blueprint = plan.make(card, capabilities, variables=variables, losses=now)
+    if here and (locked := layers.foresee(blueprint)) is not None:
+        blueprint = plan.make(card, capabilities, variables=variables, losses=(*now, locked))
     refused = refusals(card.soma, blueprint.losses)
     refusal = str(IncarnationRefused(card.label, refused)) if refused else ""
     if not capabilities["clone"].available:
@@ -62,14 +66,5 @@ def _cpus(soma: Soma, capabilities: CapabilitySet) -> Iterator[Degradation]:
     if there := frozenset(soma.cpu_affinity) - missing:
         yield limits.narrowed(wish, there)
     else:
-        yield Degradation(
-            feature=wish.feature,
-            requested=wish.requested,
-            obtained="none",
-            cause=Cause.LIMIT,
-            errno=22,
-            syscall="sched_setaffinity",
-            detail="the machine or an outer cpuset has none of these CPUs",
-            since=time.time(),
-            remedy="ask for CPUs that are there",
-        )
+        detail, remedy = "the machine or an outer cpuset has none of these CPUs", "ask for CPUs that are there"
+        yield lose(wish, Cause.LIMIT, detail, remedy, errno=errno.EINVAL, syscall="sched_setaffinity")

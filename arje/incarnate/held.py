@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import select
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -19,7 +18,7 @@ from arje import native
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families.network import NEEDS, falls_back, outer_name, wishes
-from arje.incarnate.family import loss_of
+from arje.incarnate.family import lose, loss_of
 from arje.incarnation import Cause, Degradation
 from arje.kernel import network
 from arje.kernel.capabilities import CapabilitySet, cause_of_errno
@@ -91,7 +90,7 @@ def look(thing: Held, plan: Blueprint) -> tuple[Degradation, ...] | None:
     if said is None:
         return ()
     wish = next(wish for wish in plan.wishes if wish.feature == thing.feature)
-    return (_loss(wish, Cause.HELPER_MISSING, 0, "", said, "run pasta by hand to see what it lacks"),)
+    return (lose(wish, Cause.HELPER_MISSING, said, "run pasta by hand to see what it lacks"),)
 
 
 # -- what is lost ------------------------------------------------------------------------------------------------------
@@ -125,21 +124,7 @@ def refused(wish: Wish, error: OSError) -> Degradation:
     own = isinstance(error, (network.NoBridge, FileNotFoundError))
     words = error.strerror if own and error.strerror else f"{detail} ({error.strerror})"
     syscall = "rtnetlink RTM_NEWLINK" if wish.feature == "network.veth" else "clone3"
-    return _loss(wish, cause, number, syscall, words, remedy)
-
-
-def _loss(wish: Wish, cause: Cause, number: int, syscall: str, detail: str, remedy: str) -> Degradation:
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained="none",
-        cause=cause,
-        errno=number,
-        syscall=syscall if number else "",
-        detail=detail,
-        since=time.time(),
-        remedy=remedy,
-    )
+    return lose(wish, cause, words, remedy, errno=number, syscall=syscall)
 
 
 # -- a pair of devices -------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 The filter is set in the child, before it gives up any right that setting it needs, and its listener is taken by us with
 pidfd_getfd(2) before exec closes it. A filter stays for life, and without a listener its calls fail with ENOSYS: so the
-thread answers until nobody is left who could call, long after anybody wants to know. A call that was seen once, and whose
+thread answers until nobody is left who could call, long after anybody wants to know; when it cannot, it kills whom
+it watches. A call that was seen once, and whose
 arguments say nothing, is let through in C.
 
 What is written down may be a lie of the service's (another thread may change a path after we have read it): it becomes a
@@ -11,8 +12,10 @@ proposal to a person, never a permission.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import threading
 from dataclasses import replace
 from typing import Final
@@ -28,6 +31,7 @@ from arje.kernel import seccomp
 from arje.native import filtering, notices
 
 LOG = log.logger()
+THREAD: Final = "arje-observer"
 #: The first of these ops, the filter comes right before it: here the right to set one is there, if it ever is.
 _FIRST_LATE: Final = native.STEP_NUMBER["observe"]
 
@@ -40,13 +44,23 @@ class Observer:
         self._allowed = allowed
         self._silent = bytearray(notices.NUMBERS)
         self._over = False
+        self.began = threading.Event()
+        """Set when something of the payload itself was seen, or when nothing will be."""
 
     def attach(self, pid: int, fd: int) -> None:
         """Take the listener of a child that waits before exec, and answer it from now on. Raises OSError."""
-        listener = notices.take_fd(pid, fd)
         self._silent[:] = bytes(notices.NUMBERS)
         self.seen.started = False
-        threading.Thread(target=self._run, args=(listener,), name="arje-observer", daemon=True).start()
+        with contextlib.ExitStack() as on_failure:
+            payload = os.pidfd_open(pid)
+            on_failure.callback(os.close, payload)
+            listener = notices.take_fd(pid, fd)
+            on_failure.callback(os.close, listener)
+            try:
+                threading.Thread(target=self._run, args=(listener, payload), name=THREAD, daemon=True).start()
+            except RuntimeError as error:  # as Python says that there can be no thread more
+                raise OSError(errno.EAGAIN, str(error)) from error
+            on_failure.pop_all()
 
     def stop(self) -> None:
         """Look at nothing any more; what waits goes on, until the end of who is watched."""
@@ -54,14 +68,18 @@ class Observer:
         self._allowed = None
         self._silent[:] = b"\1" * notices.NUMBERS
 
-    def _run(self, listener: int) -> None:
+    def _run(self, listener: int, payload: int) -> None:
         try:
             while (notice := notices.next_notice(listener, self._silent)) is not None:
                 notices.answer(listener, notice, self._judge(notice))
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             LOG.error("a service is not watched any more, and cannot go on", error=str(error))
+            with contextlib.suppress(OSError):  # or its calls would wait for ever, or fail with ENOSYS one by one
+                signal.pidfd_send_signal(payload, signal.SIGKILL)
         finally:
             os.close(listener)
+            os.close(payload)
+            self.began.set()
 
     def _judge(self, notice: notices.Notice) -> int:
         """Take note of a call. Returns 0, or the errno that it gets."""
@@ -90,6 +108,7 @@ class Observer:
                 calls.note(self.seen, name, caller, notice.args)
             elif self.seen.execute and name not in ("sendto", "exit_group", "clock_gettime"):
                 self.seen.started = True
+                self.began.set()
                 self.seen.powerful = self.seen.powerful or bool(caller.capabilities)
         if self.seen.started:
             if name not in calls.NOTES and notice.number < notices.NUMBERS and self._allowed is None:

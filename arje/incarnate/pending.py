@@ -12,10 +12,12 @@ from typing import Protocol
 
 from arje import native
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import after, configure, idmap, verify
+from arje.incarnate import after, configure, idmap, layers, verify
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.clock import Stopwatch
+from arje.incarnate.families import landlocked
 from arje.incarnate.families.filters import SHOWN_AFTER
+from arje.incarnate.family import loss_by
 from arje.incarnate.held import Held, Site, hold, look, unready
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.policy import refusals
@@ -76,6 +78,7 @@ class Pending:
         self._hot = self._over = False
         self._failure: SetupFailed | IncarnationRefused | None = None
         self._facts = b""
+        self._trial = ""
         self._spaces: dict[str, str] = {}
         self._told: Facts | None = None
         self._read: tuple[tuple[Grant, ...], tuple[Degradation, ...]] | None = None
@@ -144,7 +147,7 @@ class Pending:
             group.write("cgroup.procs", str(pid))
         except OSError as error:
             wishes = [wish for wish in self._plan.wishes if wish.feature.partition(".")[0] == "cgroup"]
-            self.losses += tuple(configure.loss(wish, error, "write cgroup.procs") for wish in wishes)
+            self.losses += tuple(loss_by(wish, error, "write cgroup.procs") for wish in wishes)
             self._group = None
             discard(group)
 
@@ -194,6 +197,8 @@ class Pending:
             self._degrade(record)
         elif record.kind == native.LISTENER:
             self._watch(record)
+        elif record.kind == native.TRIED:
+            self._trial = str(record.errno)
         else:
             self._failure = configure.failure(self._plan, record)
 
@@ -251,7 +256,9 @@ class Pending:
             detail = f"needs {under.feature}: {under.detail}"
             self.losses += (replace(under, feature=feature, requested=wish.requested, detail=detail),)
         else:
-            self.losses += (configure.loss(wish, OSError(record.errno, os.strerror(record.errno)), record.syscall),)
+            known = layers.explain(self._plan, record.errno, record.syscall)
+            said = OSError(record.errno, os.strerror(record.errno))
+            self.losses += (known or loss_by(wish, said, record.syscall),)
 
     def _read_back(self, only: frozenset[str] | None = None) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
         """Read back every wish, or ``only`` some features."""
@@ -261,7 +268,9 @@ class Pending:
                 facts = Facts.of_process(self._pid)
         self._spaces = facts.namespaces if facts else {}
         self._told = facts
-        if facts and self._clock.ended("exec") and self._plan.has & SHOWN_AFTER:
+        if facts and self._trial:
+            facts.texts[landlocked.TOLD] = self._trial
+        if facts and self._clock.ended("exec") and "seccomp" in self._plan.has:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         plan = self._plan if self.losses is self._plan.losses else replace(self._plan, losses=self.losses)

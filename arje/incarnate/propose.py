@@ -17,6 +17,7 @@ _PORTS: Final = 16
 #: Code and data of the system, readable to everybody, and renamed with each update: never file by file.
 _SYSTEM: Final = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libexec", "/usr/share", "/usr/local/lib", "/proc")
 _PASSING: Final = ("/run/", "/tmp/", "/var/tmp/", "/dev/shm/", "/var/run/")
+_SETTINGS: Final = ("/proc/", "/sys/")
 _MOUNTS: Final = expand(["@mount"]) - {"chroot"}
 _IPC: Final = expand(["@ipc"]) - {"pipe", "pipe2", "memfd_create"}
 _INET: Final = frozenset((2, 10, 16, 17))  # AF_INET, AF_INET6, AF_NETLINK, AF_PACKET
@@ -152,6 +153,8 @@ def _suggestions(seen: Seen, soma: Soma) -> Iterable[str]:
         yield "namespaces.pid: it sent no signal to another process"
     if not soma.private_tmp and not any(path.startswith(("/tmp", "/var/tmp")) for path in seen.read | seen.write):
         yield "private_tmp: it used neither /tmp nor /var/tmp"
+    if not soma.protect_kernel_tunables and not any(path.startswith(_SETTINGS) for path in seen.write):
+        yield "protect_kernel_tunables: it wrote nothing below /proc/sys or /sys"
     if seen.unread:
         yield f"{seen.unread} calls could not be looked at: try the card before you keep it"
 

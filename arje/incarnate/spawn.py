@@ -18,11 +18,11 @@ from pathlib import Path
 from arje import native
 from arje.card.card import Card
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnate import configure, forecast, idmap, plan
+from arje.incarnate import configure, forecast, furnishing, idmap, plan
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.clock import Stopwatch
 from arje.incarnate.families.namespaces import kind_of
-from arje.incarnate.family import loss_of
+from arje.incarnate.family import loss_by, loss_of
 from arje.incarnate.forecast import Forecast
 from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.neighbours import CLOSED, Doors, Neighbours, enters, nobody, opened
@@ -68,6 +68,7 @@ class Incarnator:
         self._numbers = itertools.count(1)
         self._time_early = 0  # CLONE_NEWTIME once the kernel turned out to be older than 6.2
         self._prepared: dict[str, tuple[Card, Blueprint, native.Plan]] = {}
+        self._furnished: dict[str, Blueprint] = {}
         self._ours = Facts.of_process("self")
         self._idmaps: dict[tuple[str, ...], int] = {}
         self.neighbours: Neighbours = nobody
@@ -111,12 +112,13 @@ class Incarnator:
             return ()
         self.capabilities = now
         self._prepared.clear()
+        self._furnished.clear()
         names = {**before.features, **now.features}
         return tuple(name for name in names if before.features.get(name) != now.features.get(name))
 
     def requests(self, card: Card) -> int:
         """Return how many things a card asks for. Raises SetupFailed when it cannot be planned at all."""
-        return len(self.prepared(card)[0].wishes)
+        return len(plan.make(furnishing.bare(card), self.capabilities, variables=self._variables).wishes)
 
     def incarnate(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Outcome:
         """Begin and wait until exec is confirmed. Raises what :meth:`Pending.finish` raises."""
@@ -135,13 +137,29 @@ class Incarnator:
         except OSError as error:  # the manager's own trouble: no descriptor, no memory
             raise SetupFailed(card.label, Step.PREPARE, error.errno or 0, "", str(error)) from error
 
+    def may_hang(self, card: Card) -> bool:
+        """Whether :meth:`begin` would touch files that may lie on a mount that is dead: then :meth:`furnish` first."""
+        known = self._prepared.get(card.label)
+        return furnishing.may_hang(card, first=known is None or known[0] is not card)
+
+    def furnish(self, card: Card, given: Given = NOTHING) -> Blueprint:
+        """Plan, and make directories: all that may hang of a start, fit for another thread. Raises as :meth:`begin`."""
+        return furnishing.furnish(card, self.capabilities, self._variables, given)
+
+    def furnished(self, blueprint: Blueprint) -> None:
+        """Take what :meth:`furnish` has made; the next start of this card, with the same given, is with it."""
+        self._furnished[blueprint.card.label] = blueprint
+
     def _begin(self, card: Card, stdio: StdioFds, given: Given) -> Pending:
         watch = Stopwatch()
-        blueprint, encoded = self.prepared(card, given)
+        made = self._furnished.pop(card.label, None)
+        made = made if made is not None and made.card is card and made.given == given else None
+        blueprint, encoded = self.prepared(card, given, made)
         refused = refusals(card.soma, blueprint.losses)
         if refused:
             raise IncarnationRefused(card.label, refused)
-        configure.make_directories(blueprint, self._variables.get("RUNTIME_DIR", ""))
+        if made is None:
+            furnishing.make_directories(blueprint, self._variables.get("RUNTIME_DIR", ""))
         if not enters(blueprint):
             return self._start(blueprint, encoded, stdio, CLOSED, watch)
         with opened(blueprint, self.neighbours) as (blueprint, doors):
@@ -169,17 +187,22 @@ class Incarnator:
             raise
         return pending
 
-    def prepared(self, card: Card, given: Given = NOTHING) -> tuple[Blueprint, native.Plan]:
-        """Return the plan of a card and its form for C, made once. Raises SetupFailed for what cannot work anywhere."""
+    def prepared(
+        self, card: Card, given: Given = NOTHING, made: Blueprint | None = None
+    ) -> tuple[Blueprint, native.Plan]:
+        """Return the plan of a card and its form for C, made once; ``made``: the plan is there already.
+
+        Raises SetupFailed for what cannot work anywhere.
+        """
         if (observer := self.observers.get(card.label)) is not None:
-            made = plan.make(card, self.capabilities, variables=self._variables, given=given)
+            made = made or plan.make(card, self.capabilities, variables=self._variables, given=given)
             blueprint = observed(made, observer)
             return blueprint, _encode(blueprint)
         known = self._prepared.get(card.label)
         may_change = bool(getattr(card.payload, "env_file", ()))
         if known is not None and known[0] is card and known[1].given == given and not may_change:
             return replace(known[1], given=given) if given.fds else known[1], known[2]
-        blueprint = plan.make(card, self.capabilities, variables=self._variables, given=given)
+        blueprint = made or plan.make(card, self.capabilities, variables=self._variables, given=given)
         encoded = _encode(blueprint)
         self._prepared[card.label] = (card, blueprint, encoded)
         return blueprint, encoded
@@ -193,7 +216,7 @@ class Incarnator:
             group = Cgroup.create(self._base, (asked.path if asked else "") or blueprint.card.label)
         except OSError as error:
             wishes = [w for w in blueprint.wishes if w.feature == "cgroup" or w.feature.startswith("cgroup.")]
-            return None, tuple(configure.loss(wish, error, "mkdir") for wish in wishes)
+            return None, tuple(loss_by(wish, error, "mkdir") for wish in wishes)
         return group, configure.write_limits(blueprint, group)
 
     def _clone(

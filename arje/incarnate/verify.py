@@ -8,14 +8,13 @@ asked of the kernel again by the step that did it (``getsid``, ``PR_GET_PDEATHSI
 from __future__ import annotations
 
 import select
-import time
 from dataclasses import replace
 from typing import Final
 
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families import FAMILIES, cgroups, privileges
-from arje.incarnate.family import Answer, Reader
-from arje.incarnation import Cause, Degradation, Grant
+from arje.incarnate.family import Answer, Reader, drifted
+from arje.incarnation import Degradation, Grant
 from arje.kernel import process
 from arje.kernel.cgroup import Cgroup
 from arje.kernel.facts import Facts
@@ -82,21 +81,8 @@ def look(
     lost = {loss.feature for loss in losses}
     wishes = {wish.feature: wish for wish in plan.wishes if wish.feature in more and wish.feature not in lost}
     why, remedy = "the program's file has rights of its own (setuid, setgid or capabilities)", "set no_new_privs"
-    found = [replace(drifted(wish, more[name]), detail=why, remedy=remedy) for name, wish in wishes.items()]
+    found = [drifted(wish, more[name], why, remedy) for name, wish in wishes.items()]
     corrected = tuple(
         replace(grant, granted=more[grant.feature], ok=False) if grant.feature in wishes else grant for grant in grants
     )
     return corrected, (*losses, *found)
-
-
-def drifted(wish: Wish, granted: str) -> Degradation:
-    """Return the loss of a wish that the kernel granted and reading back does not show."""
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained=granted or "none",
-        cause=Cause.DRIFTED,
-        detail="the kernel said yes, but reading it back says otherwise",
-        since=time.time(),
-        remedy="see arjectl doctor",
-    )

@@ -59,6 +59,13 @@ _FILES: Final = (
     Row("--mqueue", "", "message queues of its own", "mqueue", words.yes),
     Row("--mask", "PATH", "it looks empty; kernel: the usual list", "masked_paths", many=True),
     Row("--read-only", "PATH", "nothing can be written to it", "read_only_paths", many=True),
+    Row(
+        "--protect-kernel-tunables",
+        "",
+        "/proc/sys, /sys and the like are read-only, the kernel's memory is hidden",
+        "protect_kernel_tunables",
+        words.yes,
+    ),
     Row("--symlink", "TO:PATH", "a link, on a tmpfs or overlay of its own", "symlinks", words.symlink, True),
     Row("--file", "SRC:DST", "a copy of a file", "files", words.file, True),
 )

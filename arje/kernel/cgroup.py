@@ -2,6 +2,10 @@
 
 On a hybrid machine the v2 hierarchy is mounted without controllers; ``cgroup.kill``, ``.freeze`` and ``.events`` work
 there all the same, so a cgroup is worth having even then.
+
+Its files are the kernel's memory (kernfs): no server stands behind them, so reading and writing them holds nobody up. Only
+what waits for something (:meth:`Cgroup.freeze`, cgroup.procs with its RCU grace period) belongs into a thread or a step
+that is rare.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ The first is the better witness: a payload may change its umask, limits or sessi
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from functools import cached_property, lru_cache
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +61,11 @@ class Facts:
         texts |= {link: os.readlink(f"/proc/{pid}/{link}") for link in (*_LINKS.values(), "cwd")}
         return cls(texts)
 
+    @classmethod
+    def of_now(cls) -> Facts:
+        """Return the manager's own mounts as they are now, and nothing else."""
+        return cls({"mountinfo": Path("/proc/self/mountinfo").read_text(errors="surrogateescape")})
+
     @cached_property
     def status(self) -> dict[str, str]:
         """The fields of status, values stripped."""
@@ -86,17 +93,47 @@ class Facts:
 
     def place_of(self, path: str) -> tuple[str, str]:
         """Return (device, path inside that file system) of a path, by the mount that covers it. Raises OSError."""
-        real = os.path.realpath(path, strict=True)
-        covering = [m for m in self.mounts if m.point == "/" or f"{real}/".startswith(f"{m.point}/")]
-        mount = max(covering, key=lambda m: len(m.point))  # of equals the first; stacked mounts are looked for below
-        mount = next(m for m in reversed(covering) if m.point == mount.point)
+        return self._place_at(os.path.realpath(path, strict=True))
+
+    def is_at(self, path: str, place: tuple[str, str]) -> bool:
+        """Whether a path is there (:meth:`place_of`). Files are touched only when its very words are elsewhere.
+
+        That is for symlinks; a mount that has died meanwhile holds nobody up else. Raises OSError.
+        """
+        return self._place_at(os.path.normpath(path)) == place or self.place_of(path) == place
+
+    def _place_at(self, real: str) -> tuple[str, str]:
+        point = real
+        while point not in self._line_at and point != "/":
+            point = point.rpartition("/")[0] or "/"
+        mount = _mount(self._line_at[point])
         inside = os.path.relpath(real, mount.point)
         return mount.device, os.path.normpath(os.path.join(mount.root, inside))  # noqa: PTH118 - texts, not files
 
     def mounts_below(self, point: str) -> tuple[Mount, ...]:
-        """Return the mounts at and below a mount point that are not covered by another at the same point."""
-        found = {m.point: m for m in self.mounts if m.point == point or m.point.startswith(f"{point.rstrip('/')}/")}
-        return tuple(found.values())
+        """Return the mounts at and below a mount point that can be reached: nothing is mounted over them."""
+        at = [point] if point in self._line_at and point != "/" else []
+        below = f"{point.rstrip('/')}/"
+        first = bisect_left(self._points, below)
+        inside = takewhile(lambda place: place.startswith(below), islice(self._points, first, None))
+        return tuple(_mount(self._line_at[place]) for place in (*at, *inside) if not self._is_covered(place))
+
+    def _is_covered(self, point: str) -> bool:
+        """Whether the mount at a point lies on something else than what is seen above it now."""
+        parent = self._line_at[point].split(" ", 2)[1]
+        while (line := self._line_of.get(parent)) is not None and process.unescape(line.split(" ", 5)[4]) == point:
+            parent = line.split(" ", 2)[1]  # stacked at the same point
+        above = point
+        while above != "/":
+            above = above.rpartition("/")[0] or "/"
+            if above in self._line_at:
+                return self._line_at[above].split(" ", 1)[0] != parent
+        return False
+
+    @cached_property
+    def _line_of(self) -> dict[str, str]:
+        """Mount id → its line."""
+        return {line.split(" ", 1)[0]: line for line in self.texts["mountinfo"].splitlines()}
 
     def mount_at(self, point: str) -> Mount | None:
         """Return the mount that covers a mount point, the last one when several are stacked; None when none is there."""
@@ -109,6 +146,10 @@ class Facts:
         return {process.unescape(line.split(" ", 5)[4]): line for line in self.texts["mountinfo"].splitlines()}
 
     @cached_property
+    def _points(self) -> list[str]:
+        return sorted(self._line_at)
+
+    @cached_property
     def devices(self) -> frozenset[str]:
         """The numbers of all file systems that are mounted there."""
         return frozenset(line.split(" ", 3)[2] for line in self.texts["mountinfo"].splitlines())
@@ -116,7 +157,7 @@ class Facts:
     @cached_property
     def beside(self) -> Facts:
         """The manager's mounts when these facts were first held beside them; those of its start may be long past."""
-        return Facts({"mountinfo": Path("/proc/self/mountinfo").read_text(errors="surrogateescape")})
+        return Facts.of_now()
 
     @cached_property
     def links(self) -> tuple[rtnetlink.Link, ...]:

@@ -66,7 +66,10 @@ def abi() -> int:
 
 
 class Trial(NamedTuple):
-    """Something that must be refused afterwards: opening a path with these O_* flags, or (no path) binding a TCP port."""
+    """What must be refused afterwards, if it was possible before.
+
+    Opening a path with these O_* flags, or (no path) binding a TCP port.
+    """
 
     path: str
     value: int

@@ -33,8 +33,8 @@ _FEATURES: Final = {
     "mount-devpts": ("devpts",),
     "mount-mqueue": ("mqueue",),
     "mount-dev": ("dev",),
-    "read-only": ("read_only_paths", "read_only_root"),
-    "mask": ("masked_paths",),
+    "read-only": ("read_only_paths", "read_only_root", "protect_kernel_tunables"),
+    "mask": ("masked_paths", "protect_kernel_tunables"),
     "idmap": ("idmapped",),
 }
 

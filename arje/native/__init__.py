@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 15
+_ABI: Final = 16
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -41,6 +41,7 @@ WAITING: Final = int(_lib.ARJE_WAITING)
 HOT: Final = int(_lib.ARJE_HOT)
 EXEC_FAILED: Final = int(_lib.ARJE_EXEC_FAILED)
 LISTENER: Final = int(_lib.ARJE_LISTENER)
+TRIED: Final = int(_lib.ARJE_TRIED)
 
 #: What a child can tell of itself (``report`` op) by the names of the C enum; ``wait``: and wait until it was judged.
 FACT: Final = {

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 15
+#define ARJE_ABI 16
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -96,7 +96,8 @@ enum arje_record_kind {
     ARJE_WAITING,      /* all facts are sent; the child waits for the verdict on them */
     ARJE_HOT,          /* the next system call is execve, but for a seccomp filter that comes last */
     ARJE_EXEC_FAILED,
-    ARJE_LISTENER /* error: the descriptor with which the system calls of the child are to be answered from now on */
+    ARJE_LISTENER, /* error: the descriptor with which the system calls of the child are to be answered from now on */
+    ARJE_TRIED     /* landlock is in force; error: why its trial showed nothing, 0 when it was refused only afterwards */
 };
 
 /* How something is mounted (a of the mount ops). */
@@ -132,8 +133,8 @@ struct arje_landlock {
     uint64_t scoped;
     uint32_t path_count;
     uint32_t port_count;
-    uint32_t try_open; /* 1: opening the path to try with try_value (O_...) must be refused afterwards */
-    uint32_t try_bind; /* 1: binding the TCP port try_value must be refused afterwards */
+    uint32_t try_open; /* 1: opening the path to try with try_value (O_...), if it could be, must be refused afterwards */
+    uint32_t try_bind; /* 1: the same of binding the TCP port try_value */
     uint64_t try_value;
 };
 

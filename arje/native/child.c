@@ -172,6 +172,15 @@ static long observe(int status, const struct arje_op *op, uint32_t index, const 
     return sent < 0 ? sent : 0;
 }
 
+/* What was tried is told, or that it showed nothing. */
+static long landlock(int status, const struct arje_op *op, uint32_t index, const char **syscall) {
+    long tried;
+    long error = arje_do_landlock(op, &tried, syscall);
+    if (error >= 0 && tried <= 0)
+        tell(status, ARJE_TRIED, ARJE_LANDLOCK, index, tried, "");
+    return error;
+}
+
 static long join(struct arje_flight *flight, const struct arje_op *op, const char **syscall) {
     *syscall = "setns";
     return raw2(__NR_setns, flight->joins[*(const uint32_t *)op->p % ARJE_JOINS], op->a);
@@ -225,6 +234,7 @@ static void payload(void *argument) {
                      : op->step == ARJE_REPORT         ? report(status, proc, op, i, &syscall)
                      : op->step == ARJE_IDMAP          ? arje_do_idmap(op, flight->idmap, &syscall)
                      : op->step == ARJE_JOIN           ? join(flight, op, &syscall)
+                     : op->step == ARJE_LANDLOCK       ? landlock(status, op, i, &syscall)
                      : op->step == ARJE_OBSERVE        ? observe(status, op, i, &syscall)
                      : op->step == ARJE_NO_NESTED_USER ? arje_no_nested_user(proc, &syscall)
                                                        : arje_op_run(op, &syscall);

@@ -71,8 +71,8 @@ static long add_rules(long ruleset, const struct arje_landlock *asked, const cha
     return 0;
 }
 
-/* Do what must now be refused: 0 when it is. */
-static long still_possible(const struct arje_landlock *asked, const char *path) {
+/* Do what is possible before, and must be refused afterwards, without a trace: -errno when it is refused. */
+static long try(const struct arje_landlock *asked, const char *path) {
     long fd = -1, answer = -1;
     if (asked->try_open)
         fd = answer = raw4(__NR_openat, AT_FDCWD, path, asked->try_value | O_CLOEXEC, 0);
@@ -83,26 +83,34 @@ static long still_possible(const struct arje_landlock *asked, const char *path) 
     }
     if (fd >= 0)
         raw1(__NR_close, fd);
-    return answer >= 0;
+    return answer < 0 ? answer : 0;
 }
 
-long arje_do_landlock(const struct arje_op *op, const char **syscall) {
+/*
+ * Only what was possible before and is EACCES afterwards was refused by landlock: the path may be missing in a new root, its
+ * mode may be against us, somebody may have the port. Then *tried is the -errno that says so; 1 when nothing is to be tried.
+ */
+long arje_do_landlock(const struct arje_op *op, long *tried, const char **syscall) {
     const struct arje_landlock *asked = op->p;
-    const char *tried = op->q;
+    const char *path = op->q;
+    volatile long *shown = tried;
+    *shown = asked->try_open || asked->try_bind ? try(asked, path) : 1;
     *syscall = "landlock_create_ruleset";
     /* fs, net and scoped are struct landlock_ruleset_attr; an older kernel takes the longer one when its rest is 0 */
     long ruleset = raw3(__NR_landlock_create_ruleset, asked, 3 * sizeof(uint64_t), 0);
     if (ruleset < 0)
         return ruleset;
-    long answer = add_rules(ruleset, asked, tried + raw_length(tried) + 1, syscall);
+    long answer = add_rules(ruleset, asked, path + raw_length(path) + 1, syscall);
     if (answer >= 0) {
         *syscall = "landlock_restrict_self";
         answer = raw2(__NR_landlock_restrict_self, ruleset, 0);
     }
     raw1(__NR_close, ruleset);
-    if (answer >= 0 && still_possible(asked, tried)) {
+    if (answer >= 0 && *shown == 0) {
+        long again = try(asked, path);
         *syscall = "landlock, tried again";
-        answer = -EIO;
+        answer = again == 0 ? -EIO : 0;
+        *shown = again == -EACCES ? 0 : again;
     }
     return answer;
 }

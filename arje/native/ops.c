@@ -138,7 +138,6 @@ static arje_do function_of(uint32_t step) {
     case ARJE_NO_NEW_PRIVS: return arje_do_no_new_privs;
     case ARJE_LOCK_PERSONALITY: return arje_do_lock_personality;
     case ARJE_LANDLOCK_PATH: return arje_do_landlock_path;
-    case ARJE_LANDLOCK: return arje_do_landlock;
     case ARJE_SECCOMP: return arje_do_seccomp;
     default: return 0;
     }

@@ -42,7 +42,7 @@ long arje_do_no_new_privs(const struct arje_op *op, const char **syscall);
 
 /* filters.c */
 long arje_do_landlock_path(const struct arje_op *op, const char **syscall);
-long arje_do_landlock(const struct arje_op *op, const char **syscall);
+long arje_do_landlock(const struct arje_op *op, long *tried, const char **syscall);
 long arje_do_seccomp(const struct arje_op *op, const char **syscall);
 long arje_do_observe(const struct arje_op *op, const char **syscall); /* the listener, or -errno */
 /* privileges.c */

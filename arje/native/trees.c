@@ -78,6 +78,7 @@ long arje_do_mask(const struct arje_op *op, const char **syscall) {
     return error;
 }
 
+/* In place, what is no mount point (mount_setattr(2): EINVAL) is missing as well. */
 long arje_do_read_only(const struct arje_op *op, const char **syscall) {
     int in_place = (op->a & ARJE_MOUNT_IN_PLACE) != 0;
     *syscall = "openat2 target";
@@ -89,5 +90,5 @@ long arje_do_read_only(const struct arje_op *op, const char **syscall) {
     if (error == 0 && !in_place)
         return arje_attach(tree, op, syscall);
     raw1(__NR_close, tree);
-    return error;
+    return error == -EINVAL && in_place && (op->a & ARJE_MOUNT_MISSING) ? 0 : error;
 }

@@ -46,6 +46,7 @@ class Birth:
         self._label = card.label
         self._log_of = log_of or card.label
         self._held: tuple[Unborn, ExitSlot] | None = None
+        self._asked_for = "a file of its stdio was not opened in time"
         self.patience = trio.CancelScope()
 
     async def run(self) -> tuple[Living, ExitSlot]:
@@ -54,11 +55,13 @@ class Birth:
         with self.patience:
             log_of = self._supervisor.logs.of(self._log_of)
             async with self._host.stdio(self._card, log_of, self._supervisor.nursery) as stdio:
+                self._asked_for = "an env file, a user's name or a directory of its mounts was not to be had in time"
+                await self._host.furnish(self._card, self._given)
                 pending, slot = self._begin(stdio)
             await pending.confirmed()
         if self.patience.cancelled_caught:
             if self._held is None:
-                raise Overdue(self._label, Step.PREPARE, "a file of its stdio was not opened in time")
+                raise Overdue(self._label, Step.PREPARE, self._asked_for)
             pending, slot = self._held
             await self._kill(pending)
         outcome = self._finish(pending, slot)

@@ -7,6 +7,7 @@ dependents (others run on it), already, not-running.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -145,7 +146,7 @@ class Door:
         incarnator = self._supervisor.incarnator
         return as_report(incarnator.capabilities, incarnator.looked)
 
-    def forecast(self, label: str, on: Any = None) -> dict[str, Any]:
+    async def forecast(self, label: str, on: Any = None) -> dict[str, Any]:
         """Return what a start of a service's card, as it is on disk now, would do here, or ``on`` another host.
 
         Raises NoSuchService; BadReport for a report of that host that is none.
@@ -155,7 +156,7 @@ class Door:
         card = next((card for card in plan.cards if card.label == label), None) or table.get(label).card
         file = (table.get(label).card if label in table else card).source.file
         problems = [problem for problem in plan.problems if problem.file in (file, card.source.file)]
-        forecasts, more = self._predictions([] if problems else [card], elsewhere)
+        forecasts, more = await self._predictions([] if problems else [card], elsewhere)
         return {
             "forecasts": forecasts,
             "changes": [as_json(change) for change in plan.changes if change.label == label],
@@ -172,14 +173,22 @@ class Door:
         cards = {service.label: service.card for service in self._supervisor.table}
         cards |= {card.label: card for card in loaded.cards}
         edges = [problem for problem in Graph(cards.values()).check() if problem.file == str(Path(name))]
-        forecasts, more = self._predictions(loaded.cards, elsewhere)
+        forecasts, more = await self._predictions(loaded.cards, elsewhere)
         problems = (*loaded.problems, *edges, *more)
         return {"forecasts": forecasts, "problems": [as_json(problem) for problem in problems]}
 
-    def _predictions(
+    async def _predictions(
         self, cards: Iterable[Card], elsewhere: CapabilitySet | None
     ) -> tuple[list[dict[str, Any]], list[CardProblem]]:
-        """What each card would get; what cannot be planned anywhere is a problem of its card."""
+        """What each card would get; what cannot be planned anywhere is a problem of its card.
+
+        A plan reads what may lie on a dead mount (furnishing.py).
+        """
+        return await self._supervisor.host.ask("a forecast", functools.partial(self._predict, cards, elsewhere))
+
+    def _predict(
+        self, cards: Iterable[Card], elsewhere: CapabilitySet | None
+    ) -> tuple[list[dict[str, Any]], list[CardProblem]]:
         found, problems = [], []
         for card in cards:
             try:
@@ -335,6 +344,10 @@ class Door:
     async def observe(self, label: str, who: str) -> dict[str, Any]:
         """Start a service again, watched (harden.py)."""
         return self._result(await harden.observe(self._supervisor, label, who))
+
+    async def await_end(self, label: str, seconds: float) -> dict[str, Any]:
+        """Wait until a service is at its end, or for some seconds (harden.py). Raises NoSuchService."""
+        return self._result(await harden.await_end(self._supervisor, label, seconds))
 
     async def harden(
         self, label: str, who: str, *, slack: float, attempt: bool, stay: float, write: bool

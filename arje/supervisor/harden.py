@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 LOG = log.logger()
 _FILTERS: Final = ("seccomp", "landlock", "landlock.tcp_bind", "landlock.tcp_connect")
+_ENDS: Final = (State.STOPPED, State.DONE, State.FAILED)
+_BEGINS: Final = 5.0  # seconds for a payload to make its first call
 _SHORT: Final = 1.0  # seconds that the tried card is watched with the real filter, after its trial
 
 
@@ -58,9 +61,24 @@ async def observe(supervisor: Supervisor, label: str, who: str) -> Service:
     observer = supervisor.incarnator.observers[label] = Observer()
     supervisor.again(label, who)
     service = await supervisor.settled_again(before)
-    if service.state not in WITH_PROCESS and not observer.seen.started:
+    if service.state in WITH_PROCESS:  # exec is confirmed a moment before the payload's first call is seen
+        wait = functools.partial(observer.began.wait, _BEGINS)
+        await trio.to_thread.run_sync(wait, abandon_on_cancel=True)
+    elif not observer.seen.started:
         supervisor.incarnator.observers.pop(label, None)
         observer.stop()
+    return service
+
+
+async def await_end(supervisor: Supervisor, label: str, patience: float) -> Service:
+    """Wait until a service is at its end, ``patience`` seconds at most, and return its record. Raises NoSuchService."""
+    service = supervisor.table.get(label)
+    with trio.move_on_after(patience):
+        while service.state not in _ENDS:
+            await supervisor.bells.wait(label)
+            if label not in supervisor.table:
+                break
+            service = supervisor.table.get(label)
     return service
 
 
@@ -90,8 +108,7 @@ async def harden(
                 supervisor.table.replace_card(service.card)
             raise
         if not answer["broke"] and write:
-            await trio.to_thread.run_sync(_write, Path(service.card.source.file), draft.new)
-            answer["kept"] = True
+            answer |= await _keep(Path(service.card.source.file), draft.new)
     return answer
 
 
@@ -181,6 +198,15 @@ async def _live(supervisor: Supervisor, card: Card, who: str, stay: float) -> st
     if service.failure is not None:
         return str(service.failure)
     return f"{service.state.value}: {service.last_exit}" if service.last_exit else service.state.value
+
+
+async def _keep(file: Path, text: str) -> dict[str, Any]:
+    """Write a card that has passed. What cannot be written is in force until the next ``apply``, as without ``write``."""
+    try:
+        await trio.to_thread.run_sync(_write, file, text)
+    except OSError as error:
+        return {"detail": f"it was not written: {error}"}
+    return {"kept": True}
 
 
 def _write(file: Path, text: str) -> None:

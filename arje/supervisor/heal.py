@@ -20,6 +20,7 @@ from arje.incarnate import drift
 from arje.incarnate.change import change, is_live, merged
 from arje.incarnate.family import Answer
 from arje.incarnate.forecast import Forecast
+from arje.incarnate.furnishing import bare
 from arje.incarnate.outcome import Outcome
 from arje.incarnation import Degradation, Grant, as_json
 from arje.service.record import FailureReason, Service
@@ -207,7 +208,7 @@ def mark(supervisor: Supervisor, label: str) -> None:
     if not service.degradations or isinstance(service.card.payload, Virtual):
         return
     try:
-        foreseen = supervisor.incarnator.forecast(service.card)
+        foreseen = supervisor.incarnator.forecast(bare(service.card))
     except SetupFailed:
         return
     refused = service.failure is not None and service.failure.reason is FailureReason.ISOLATION_REFUSED

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import resource
 import signal
@@ -104,6 +105,9 @@ class Host(Protocol):
 
     def stdio(self, card: Card, log: ServiceLog, nursery: trio.Nursery) -> AbstractAsyncContextManager[StdioFds]:
         """Open what a card wants as descriptors 0, 1 and 2. Raises SetupFailed, and OSError when they run out."""
+
+    async def furnish(self, card: Card, given: Given = NOTHING) -> None:
+        """Do what of a start may hang, before :meth:`begin`; whoever cancels does not wait for it. Raises SetupFailed."""
 
     def begin(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Unborn:
         """Begin an incarnation with what it is ``given``, without a wait. Raises SetupFailed and IncarnationRefused.
@@ -194,6 +198,12 @@ class Machine:
         _keep_descriptors()
         async with opened(card, log, nursery) as found:
             yield found
+
+    async def furnish(self, card: Card, given: Given = NOTHING) -> None:
+        """Let a thread read and make what may lie on a dead mount, if there is any of it (furnishing.py)."""
+        if self._incarnator.may_hang(card):
+            made = await self.ask(card.label, functools.partial(self._incarnator.furnish, card, given))
+            self._incarnator.furnished(made)
 
     def begin(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Conceived:
         """Clone, configure, decide and open the gate (spawn.py)."""

@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from arje.card.soma import (
     TimeOffsets,
 )
 from arje.errors import IncarnationRefused, SetupFailed
+from arje.incarnate.observe import THREAD, Observer
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation, Exit
 from arje.kernel import cgroup
@@ -187,10 +189,20 @@ def incarnate(incarnator: Incarnator, card: Card, told: dict[str, Any]) -> None:
         os.close(out_r)
 
 
-def tell(incarnator: Incarnator, base: Path | None, card: Card) -> dict[str, Any]:
+def watchers() -> list[str]:
+    """The observers' threads that do not end with who they watched."""
+    threads = [thread for thread in threading.enumerate() if thread.name == THREAD]
+    for thread in threads:
+        thread.join(5)
+    return [f"thread {thread.name}" for thread in threads if thread.is_alive()]
+
+
+def tell(incarnator: Incarnator, base: Path | None, card: Card, observer: Observer | None = None) -> dict[str, Any]:
     """Return the whole story of one incarnation."""
     told: dict[str, Any] = {"outcome": "started", "degradations": [], "output": [], "exit": ""}
     before = Census(base)
+    if observer is not None:
+        incarnator.observers[card.label] = observer
     try:
         incarnate(incarnator, card, told)
     except SetupFailed as error:
@@ -203,7 +215,10 @@ def tell(incarnator: Incarnator, base: Path | None, card: Card) -> dict[str, Any
         told |= {"outcome": "raised", "text": f"{type(error).__name__}: {error}"}
     if "nofile" in dict(LOWERED):
         resource.setrlimit(resource.RLIMIT_NOFILE, LOWERED["nofile"])
-    return told | {"leaks": Census(base).leaks(before)}
+    if observer is not None:
+        told |= {"seen": sorted(observer.seen.calls), "unread": observer.seen.unread}
+    left = watchers()
+    return told | {"leaks": left + Census(base).leaks(before)}
 
 
 #: Limits as they were before the request lowered them: the census itself needs descriptors.
@@ -256,7 +271,7 @@ def live(connection: socket.socket, base: Path | None, known: CapabilitySet) -> 
         resource.setrlimit(resource.RLIMIT_NOFILE, (request["nofile"], LOWERED["nofile"][1]))
     if "nproc" in request:
         resource.setrlimit(resource.RLIMIT_NPROC, (request["nproc"], request["nproc"]))
-    say("done", **tell(incarnator, base, card))
+    say("done", **tell(incarnator, base, card, Observer() if request.get("observe") else None))
 
 
 def live_apart() -> None:

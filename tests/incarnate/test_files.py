@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from arje.card.card import Card
+from arje.card.payload import Native
 from arje.card.soma import (
     Bind,
     Credential,
@@ -21,6 +23,7 @@ from arje.card.soma import (
     PivotRoot,
     Proc,
     RunAs,
+    Soma,
     Symlink,
     Tmpfs,
 )
@@ -477,6 +480,26 @@ def test_credentials_are_the_services_alone(run: Run, root: Path, tmp_path: Path
     assert ran.output.count("Read-only") + ran.output.count("denied") == 2
     assert {"ro", "nosuid", "nodev", "noexec"} <= set(lines[-1].split()[5].split(","))
     granted(ran, "credentials")
+
+
+def test_a_cards_own_word_for_the_credentials_directory_is_no_drift(place: Path) -> None:
+    """It wins in the environment; the secrets lie where they lay, and are found there."""
+    script = f"echo $CREDENTIALS_DIRECTORY; cat {place}/credentials/test/token"
+    payload = Native(exec="/bin/sh", argv=("-c", script), envp=(("CREDENTIALS_DIRECTORY", "/elsewhere"),))
+    secret = (Credential(name="token", content="s3cret"),)
+    soma = Soma(namespaces=SPACES, credentials=secret, read_only_root=True, strict_caps=True)
+    incarnator = Incarnator(CapabilitySet.detect(None), None, variables={"RUNTIME_DIR": str(place)})
+    reader, writer = os.pipe()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    outcome = incarnator.incarnate(Card(label="test", payload=payload, soma=soma), StdioFds(null, writer, null))
+    os.close(writer)
+    os.close(null)
+    with os.fdopen(reader) as stream:
+        assert stream.read() == "/elsewhere\ns3cret"
+    os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
+    outcome.close()
+    assert outcome.incarnation.degradations == ()
+    assert {"credentials", "read_only_root"} <= {grant.feature for grant in outcome.incarnation.grants if grant.ok}
 
 
 def test_without_a_root_of_its_own_the_credentials_lie_in_the_managers_directory(place: Path) -> None:

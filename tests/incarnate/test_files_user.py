@@ -29,8 +29,12 @@ assert not loaded.problems, loaded.problems
 reader, writer = os.pipe()
 null = os.open("/dev/null", os.O_RDWR)
 told = {"refused": "", "output": "", "grants": {}, "lost": {}}
+incarnator = Incarnator(CapabilitySet.detect(None), None)
+forecast = incarnator.dry_run(loaded.cards[0])
+told["foretold"] = {loss.feature: loss.cause for loss in forecast.degradations}
+told["warned"] = forecast.refusal
 try:
-    outcome = Incarnator(CapabilitySet.detect(None), None).incarnate(loaded.cards[0], StdioFds(null, writer, writer))
+    outcome = incarnator.incarnate(loaded.cards[0], StdioFds(null, writer, writer))
     os.close(writer)
     told["output"] = os.fdopen(reader).read()
     os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
@@ -107,6 +111,30 @@ def test_an_overlay_root_and_one_from_nothing_need_no_privilege(start_as: Any) -
     assert (told["output"], told["lost"], told["refused"]) == ("x\n", {}, "")
     told = start_as(card("echo /*", f'{base}{links}tmpfs = ["/"]\nbinds = ["/usr::ro"]\n'.replace("::", ":/usr:")))
     assert (told["output"], told["lost"]) == ("/bin /lib /lib64 /proc /usr\n", {})
+
+
+LAYERS = 'namespaces = ["user", "mount"]\n{}[soma.overlay]\nlower = "/"\nmerged = "/mnt"\n'
+
+
+def test_an_ordinary_users_overlay_of_the_whole_root_is_foreseen_with_the_mount_that_is_in_the_way() -> None:
+    told = as_user(card("echo ran", LAYERS.format("")))
+    assert "is below /" in told["warned"]
+    assert "is below /" in told["refused"]
+    assert "name a directory without mounts below it" in told["refused"]
+    assert told["output"] == ""
+    told = as_user(card("echo ran", LAYERS.format('prefer = ["overlay"]\n')))
+    assert (told["output"], told["lost"], told["warned"]) == ("ran\n", {"overlay": "not-delegated"}, "")
+    assert told["foretold"] == told["lost"]
+
+
+def test_a_layer_that_root_of_a_user_namespace_may_not_have_says_why() -> None:
+    """Which mounts are locked there is nowhere to be read, so it is told when the kernel refuses."""
+    told = start(
+        ["unshare", "--user", "--map-root-user", "--mount", sys.executable],
+        card("echo ran", LAYERS.format('prefer = ["overlay"]\n').replace('"user", ', "")),
+        {},
+    )
+    assert (told["output"], told["lost"]) == ("ran\n", {"overlay": "not-delegated"})
 
 
 def test_an_idmapped_bind_needs_the_machines_root() -> None:

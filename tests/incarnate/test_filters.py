@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from arje.card.soma import IdMap, Landlock, Namespaces, RunAs, Seccomp
+from arje.card.soma import Bind, IdMap, Landlock, Namespaces, RunAs, Seccomp
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate.families import filters
 from arje.incarnate.spawn import Incarnator, StdioFds
@@ -122,6 +122,16 @@ print("pid", ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_
 
 
 @needs_library
+@needs_library
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="x32 goes with x86-64")
+@pytest.mark.parametrize("number", [0x40000000 | 39, 0x40000000 | 520])  # getpid, execve of x32
+def test_the_x32_door_is_closed(run: Run, number: int) -> None:
+    code = f"import ctypes; print(ctypes.CDLL(None).syscall({number}) < 0, flush=True)"
+    assert run(*python(code)).exit.ok
+    ran = run(*python(code), seccomp=SERVICE)
+    assert (ran.output, ran.exit.kind, ran.exit.code) == ("", "dumped" if ran.exit.kind == "dumped" else "killed", 31)
+
+
 @pytest.mark.parametrize("asked", [Seccomp(allow=("@basic-io",)), Seccomp(allow=("@default",), deny=("execve",))])
 def test_a_filter_that_denies_execve_is_refused_when_planned(run: Run, asked: Seccomp) -> None:
     with pytest.raises(SetupFailed, match="denies execve") as caught:
@@ -328,6 +338,44 @@ def test_a_missing_path_fails_the_start_by_name_and_an_optional_one_does_not(run
     assert (caught.value.step, caught.value.field) == (Step.LANDLOCK_PATH, "soma.landlock.read")
     ran = run("true", landlock=Landlock(read=("-/no/such", "-/bin/true/below"), execute=PROGRAMS), **how)
     assert ran.exit.ok
+
+
+@needs_landlock
+@needs_root
+@pytest.mark.parametrize("require", [(), ("landlock",)])
+def test_what_cannot_be_done_anyway_is_no_witness_of_landlock(
+    run: Run, tmp_path: Path, require: tuple[str, ...]
+) -> None:
+    root = tmp_path / "root"
+    for name in ("usr", "dev"):
+        (root / name).mkdir(parents=True)
+    for name in ("lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
+            directory.chmod(0o755)
+    soma: dict[str, object] = {
+        "namespaces": Namespaces(mount=True),
+        "root": str(root),
+        "binds": (Bind(source="/usr"),),
+        "landlock": Landlock(read=("/",), execute=("/usr",)),
+        "require": require,
+    }
+    ran = run("/usr/bin/true", **soma)
+    assert ran.exit.ok
+    said = grant(ran, "landlock").granted
+    assert said == "the kernel said yes; opening /dev/null for writing shows nothing: it is ENOENT without landlock"
+    ran = run("/usr/bin/true", **soma | {"dev": "minimal"})
+    assert grant(ran, "landlock").granted == "tried: opening /dev/null for writing is refused"
+
+
+@needs_landlock
+@needs_root
+def test_a_port_that_somebody_has_is_no_witness_either(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 65535)):
+        ran = run("/bin/true", landlock=Landlock(tcp_bind=(54321,)))
+    assert "EADDRINUSE without landlock" in grant(ran, "landlock").granted
+    assert not ran.incarnation.degradations
 
 
 @needs_landlock

@@ -92,3 +92,11 @@ def test_the_interpreter_of_a_script_and_the_loader_of_a_program_are_found() -> 
     with open("/bin/sh", "rb") as file:
         assert "ld-linux" in interpreter(file.read(4096))
     assert interpreter(b"") == interpreter(b"#!") == interpreter(b"\x7fELF\x02\x01") == ""
+
+
+def test_who_changes_nothing_of_the_kernel_is_advised_to_be_kept_from_it() -> None:
+    def advised(seen: Seen) -> bool:
+        return any(each.startswith("protect_kernel_tunables") for each in proposal(seen).suggestions)
+
+    assert advised(Seen(write={"/proc", "/srv"}))  # /proc: of itself alone
+    assert not advised(Seen(write={"/proc/sys/kernel/domainname"}))

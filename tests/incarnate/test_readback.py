@@ -9,16 +9,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arje.card.soma import Namespaces, Overlay, PivotRoot, RunAs, TimeOffsets
+from arje.card.card import Card
+from arje.card.payload import Native
+from arje.card.soma import Bind, Namespaces, Overlay, PivotRoot, RunAs, Soma, TimeOffsets, Tmpfs
 from arje.errors import IncarnationRefused
+from arje.incarnate import plan
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator, StdioFds
+from arje.incarnate.verify import READERS
 from arje.incarnation import Cause, Grant
+from arje.kernel.capabilities import CapabilitySet
+from arje.kernel.facts import Facts
 from tests.conftest import ROOT, needs_root
 from tests.incarnate.conftest import Ran, card_of
 
@@ -197,3 +204,64 @@ def test_a_strict_card_with_everything_granted_runs(run: Callable[..., Ran]) -> 
     assert ran.output == "through\n"
     with pytest.raises(IncarnationRefused):
         run("/bin/echo", "never", cpu_affinity=(0, 1023), strict_caps=True)
+
+
+def calls_of(function: Callable[[], Any]) -> int:
+    """How many functions are called meanwhile: time, but the same on every machine."""
+    count = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@needs_root
+def test_planning_and_reading_back_take_a_time_that_grows_as_the_card_does(incarnator: Incarnator, place: Path) -> None:
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    costs = []
+    for size in (100, 400):
+        binds = []
+        for number in range(size):
+            for end in ("from", "to"):
+                (place / f"{end}{number}").mkdir(exist_ok=True)
+            how: dict[str, Any] = {"source": f"{place}/from{number}", "target": f"{place}/to{number}"}
+            binds.append(Bind(**how, read_only=number % 2 == 0))
+        card = card_of("/bin/true", namespaces=Namespaces(mount=True), binds=tuple(binds), require=("binds",))
+
+        def start(card: Card = card) -> None:
+            outcome = incarnator.incarnate(card, StdioFds(null, null, null))
+            os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
+            assert len(grants(outcome)) > size  # noqa: B023 - called at once
+            outcome.close()
+
+        costs.append(calls_of(start))
+    os.close(null)
+    assert costs[1] < 4.5 * costs[0], costs
+
+
+def test_a_read_only_bind_on_a_file_system_of_the_cards_own_is_looked_at_too() -> None:
+    """Not the real thing: the kernel would have to make it writable behind our back."""
+    soma = Soma(
+        namespaces=Namespaces(mount=True),
+        tmpfs=(Tmpfs(target="/srv"), Tmpfs(target="/srv/data/own")),
+        binds=(Bind(source="/usr", target="/srv/data", read_only=True),),
+    )
+    card = Card(label="test", payload=Native(exec="/bin/true"), soma=soma)
+    blueprint = plan.make(replace(card, soma=replace(soma, tmpfs=soma.tmpfs[:1])), CapabilitySet.detect(None))
+    blueprint = replace(blueprint, soma=soma)
+    usr = Facts.of_process("self").beside.place_of("/usr")
+    line = "{} {} {} {} {} {},relatime - ext4 /dev/x rw\n"
+    own = line.format(9, 8, "0:99", "/", "/srv/data/own", "rw")
+    for how in ("ro", "rw"):
+        text = line.format(8, 1, *usr, "/srv/data", how) + own
+        facts = Facts({"mountinfo": text})
+        wish = next(wish for wish in blueprint.wishes if wish.feature == "binds./srv/data")
+        answer = READERS["binds"](facts, facts, blueprint, wish)
+        assert answer.ok is (how == "ro"), answer

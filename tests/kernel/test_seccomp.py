@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 
@@ -86,6 +87,65 @@ def test_our_own_short_filter_and_libseccomps_long_one_decide_alike(
     for number in {*edges, 0, 9999, 0x3FFFFFFF, 0x40000000, 0x40000001, 0xFFFFFFFE, 0xFFFFFFFF} - {-1}:
         assert decide(ours, number) == decide(theirs, number), hex(number)
     assert decide(ours, 0, arch=I386) == decide(theirs, 0, arch=I386) == foreign
+
+
+X32 = 0x40000000
+#: Every number that means something, the first ones beyond, the edges of what x32 has, and a tracer's -1.
+NUMBERS = [*range(512), 0x3FFFFFFF, X32, *(X32 | number for number in range(0, 512, 7)), 0xFFFFFFFE, 0xFFFFFFFF]
+MODES = {
+    "allowed": lambda name: Seccomp(allow=(name,)),
+    "allowed, killed else": lambda name: Seccomp(allow=(name,), default="kill"),
+    "allowed, logged else": lambda name: Seccomp(allow=(name,), default="log"),
+    "allowed with an errno else": lambda name: Seccomp(allow=(name,), default="errno:EACCES"),
+    "denied": lambda name: Seccomp(deny=(name,)),
+    "denied in a log": lambda name: Seccomp(deny=(name,), default="log"),
+    "an errno of its own": lambda name: Seccomp(errno=((name, "EROFS"),)),
+    "logged": lambda name: Seccomp(errno=((name, "log"),)),
+    "killed": lambda name: Seccomp(errno=((name, "kill"),)),
+    "an errno among what is allowed": lambda name: Seccomp(allow=(name,), errno=(("mount", "ENOSYS"),)),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_every_named_set_is_compiled_as_libseccomp_does_in_every_mode_and_for_every_entry(name: str, mode: str) -> None:
+    """By the numbers of this architecture, by x32's beside them, and through the 32-bit entry."""
+    asked = MODES[mode](name)
+    ours, say, default = program_of(asked), rules(asked), _default(asked)
+    pairs = sorted((seccomp.number_of(known), say(known)) for known in HERE)
+    newer = ENOSYS if default & ~0xFFFF == ERRNO else default
+    foreign = LOG if default == LOG else KILL_PROCESS
+    theirs = filtering.seccomp_compile(newer, foreign, [], pairs)
+    numbers = NUMBERS if os.uname().machine == "x86_64" else [number for number in NUMBERS if number < X32]
+    assert [decide(ours, number) for number in numbers] == [decide(theirs, number) for number in numbers]
+    entry = [decide(ours, number, arch=I386) for number in NUMBERS]
+    assert entry == [decide(theirs, number, arch=I386) for number in NUMBERS] == [foreign] * len(NUMBERS)
+
+
+def _default(asked: Seccomp) -> int:
+    word = asked.default or ("errno:EPERM" if asked.allow else "allow")
+    return {"kill": KILL_PROCESS, "log": LOG, "allow": ALLOW, "errno:EPERM": EPERM, "errno:EACCES": ERRNO | 13}[word]
+
+
+@given(st.lists(st.tuples(st.sampled_from([*sorted(SETS), *HERE]), st.integers(1, 133)), max_size=8))
+def test_every_errno_of_a_card_is_the_one_that_both_give(pairs: list[tuple[str, int]]) -> None:
+    asked = Seccomp(errno=tuple((name, errno.errorcode[number]) for name, number in pairs if number in errno.errorcode))
+    ours, say = program_of(asked), rules(asked)
+    theirs = filtering.seccomp_compile(ALLOW, KILL_PROCESS, [], sorted((seccomp.number_of(n), say(n)) for n in HERE))
+    for name in HERE:
+        number = seccomp.number_of(name)
+        assert decide(ours, number) == decide(theirs, number) == say(name), name
+
+
+def test_libseccomp_is_still_there_to_compile_for_other_architectures_and_agrees_about_ours() -> None:
+    if os.uname().machine != "x86_64":
+        pytest.skip("i386 goes with x86-64")
+    alone = program_of(Seccomp(allow=("@system-service",)))
+    both = program_of(Seccomp(allow=("@system-service",), architectures=("native", "x86")))
+    known = [number for name in HERE if (number := filtering.syscall_number(name)) >= 0]
+    assert [decide(alone, number) for number in known] == [decide(both, number) for number in known]
+    assert decide(both, 11, arch=I386) == ALLOW
+    assert decide(alone, 11, arch=I386) == KILL_PROCESS
 
 
 def test_a_filter_with_more_ranges_than_one_jump_reaches_decides_for_each() -> None:

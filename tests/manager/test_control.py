@@ -109,6 +109,8 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         *(("Forecast", {"label": label}) for label in (*EVERYTHING, "new")),
         ("List", {"labels": None, "full": True}),
         ("Wait", {"labels": ["running"]}),
+        ("AwaitEnd", {"label": "running", "for_ms": 0}),
+        ("AwaitEnd", {"label": "down", "for_ms": None}),
         ("Check", {"name": "x.toml", "text": card}),
         ("Check", {"name": "x.toml", "text": "colour = 1"}),
         ("Check", {"name": "x.toml", "text": sh("true", 'hostname = "h"')}),

@@ -30,6 +30,37 @@ def dead(place: Path, manage: Manage) -> Iterator[DeadMount]:
         yield mount
 
 
+CREDENTIALS = sh("true", 'namespaces = ["mount"]\ncredentials = {key = "secret"}') + SOON
+ENV_FILE = "enabled = false\n[payload]\nexec = '/bin/true'\nenv_file = '{}'\n" + SOON
+
+
+@pytest.mark.parametrize("what", ["directory", "env file"])
+def test_a_mount_that_dies_below_the_runtime_directory_holds_one_start_and_not_the_manager(
+    manage: Manage, place: Path, what: str
+) -> None:
+    """What it hangs at is read or made by a thread; everybody else is answered, and forecasts are as well in time."""
+    manager = manage(
+        {
+            "directory": "enabled = false\n" + CREDENTIALS,
+            "env-file": ENV_FILE.format(place / "0/run/credentials/env"),
+            "beside": "enabled = false\n" + SLEEP,
+        }
+    )
+    label = what.replace(" ", "-")
+    with dead_mount(manager.runtime / "credentials") as mount:
+        beside(manager, "Start", labels=[label])
+        mount.asked()
+        assert manager.show(label)["state"] == "starting"
+        assert manager.call("Start", labels=["beside"])["results"][0]["result"] == "done"
+        if what == "env file":
+            beside(manager, "Forecast", label=label)
+        assert manager.call("Ping")["pid"] == manager.process.pid
+        assert stop(manager, label)["result"] == "done"
+    assert stop(manager, "beside")["result"] == "done"
+    started = manager.call("Start", labels=["directory"])["results"][0]
+    assert started["result"] == "done", "the mount is gone, and it starts as ever"
+
+
 def stop(manager: Manager, label: str) -> dict[str, Any]:
     found: dict[str, Any] = manager.call("Stop", labels=[label], force=False)["results"][0]
     return found

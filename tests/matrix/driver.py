@@ -31,6 +31,7 @@ from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation, Incarnation
 from arje.kernel import cgroup, seccomp
 from arje.kernel.capabilities import CapabilitySet
+from tests.matrix import witness
 from tests.matrix.rows import LIMITS, preferring, rows
 
 #: The canary, then it waits to be looked at.
@@ -64,8 +65,8 @@ def lower_limits() -> None:
         resource.setrlimit(RLIMITS[name], (soft, min(hard, most)))
 
 
-def card(soma: dict[str, Any]) -> Card:
-    payload = {"exec": "/bin/sh", "argv": ["-c", SCRIPT]}
+def card(soma: dict[str, Any], feature: str = "") -> Card:
+    payload = witness.payload(feature) or {"exec": "/bin/sh", "argv": ["-c", SCRIPT]}
     return card_of({"label": "row", "payload": payload, "soma": soma}, "the matrix")
 
 
@@ -111,10 +112,13 @@ def neighbour(incarnator: Incarnator, soma: dict[str, Any]) -> Iterator[None]:
             outcome.close()
 
 
-def live(incarnator: Incarnator, soma: dict[str, Any]) -> dict[str, Any]:
-    """Start one row and end it; ``ran`` is the canary, ``links`` what /proc shows of the running payload."""
-    told: dict[str, Any] = {"outcome": "started", "losses": [], "grants": {}, "links": {}, "text": ""}
-    wanted = card(soma)
+def live(incarnator: Incarnator, soma: dict[str, Any], feature: str = "", place: Path | None = None) -> dict[str, Any]:
+    """Start one row and end it; ``ran`` is the canary, ``links`` what /proc shows of the running payload.
+
+    ``seen``: whether a witness finds the feature there; None when nobody can tell.
+    """
+    told: dict[str, Any] = {"outcome": "started", "losses": [], "grants": {}, "links": {}, "text": "", "seen": None}
+    wanted = card(soma, feature)
     foretold = incarnator.dry_run(wanted)
     told["foretold"] = {"refusal": foretold.refusal, "losses": plain(foretold.degradations)}
     out_r, out_w = os.pipe2(os.O_CLOEXEC)
@@ -125,6 +129,8 @@ def live(incarnator: Incarnator, soma: dict[str, Any]) -> dict[str, Any]:
         told["losses"] = plain(outcome.incarnation.degradations)
         told["grants"] = {grant.feature: grant.ok for grant in outcome.incarnation.grants}
         told["links"] = links(outcome.incarnation.pid)
+        if place is not None:
+            told["seen"] = witness.look(feature, outcome.incarnation.pid, place)
     except IncarnationRefused as error:
         told |= {"outcome": "refused", "losses": plain(error.degradations), "text": str(error)}
     except SetupFailed as error:
@@ -133,7 +139,10 @@ def live(incarnator: Incarnator, soma: dict[str, Any]) -> dict[str, Any]:
         for fd in (in_r, in_w, out_w):
             os.close(fd)
     with os.fdopen(out_r) as stream:
-        told["ran"] = stream.read().startswith("ran")
+        words = stream.read().split()
+    told["ran"] = words[:1] == ["ran"]
+    if feature in witness.INSIDE and len(words) == 2:
+        told["seen"] = words[1] == "True"
     if outcome is not None:
         os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
         outcome.close()
@@ -172,7 +181,7 @@ def run(
                 continue
             before = census(base)
             with neighbour(incarnator, soma):
-                found = live(incarnator, wanted)
+                found = live(incarnator, wanted, feature, place)
             told[feature][mode] = found | {"leaks": left(before, base)}
     return told
 

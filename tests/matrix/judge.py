@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from arje.incarnation import Cause
+from tests.matrix.witness import EFFECTS
 
 Told = dict[str, dict[str, dict[str, Any]]]
 #: Features that have a namespace's name, which a second reader can look at: /proc/PID/ns of the running payload.
@@ -72,6 +73,9 @@ def _grants(feature: str, found: dict[str, Any], *, lost: bool, names: list[str]
         yield f"lost is {lost}, its grants are {granted}"
     if doubtful := [name for name, ok in found["grants"].items() if ok == (name in names)]:
         yield f"grants and losses contradict each other: {doubtful}"
+    contradicted = found["seen"] is lost and not (lost and feature in EFFECTS)
+    if contradicted and not any(loss["partial"] for loss in found["losses"]):
+        yield f"a witness says {found['seen']}, and lost is {lost}"
     if feature in _LINKS and found["links"].get(feature, not lost) == lost:
         yield f"/proc shows {'no ' if lost else ''}namespace of the payload's own: {found['links']}"
 

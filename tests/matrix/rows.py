@@ -154,6 +154,7 @@ def _files(place: Path) -> Table:
         "mqueue": {"namespaces": ["mount", "ipc"], "mqueue": True, "dev": "minimal"},
         "masked_paths": {**mount, "masked_paths": [f"{place}/secret"]},
         "read_only_paths": {**mount, "read_only_paths": [f"{place}/data"]},
+        "protect_kernel_tunables": {**mount, "protect_kernel_tunables": True},
         "credentials": {**mount, "credentials": {"key": "text"}},
     }
 

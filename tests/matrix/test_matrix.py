@@ -17,7 +17,7 @@ import pytest
 from arje.card.files import ITEMISED
 from arje.card.soma import FEATURES
 from tests.conftest import NOBODY, ROOT
-from tests.matrix import judge
+from tests.matrix import judge, witness
 from tests.matrix.environments import (
     ENVIRONMENTS,
     Environment,
@@ -92,6 +92,18 @@ def test_no_feature_is_without_its_row() -> None:
     items = {row for row in rows(PLACE) if "./" in row}
     assert set(rows(PLACE)) - items == set(FEATURES)
     assert sorted(row.partition("./")[0] for row in items) == sorted(ITEMISED)
+
+
+def test_no_feature_is_without_a_witness() -> None:
+    assert {*witness.OUTSIDE, *witness.INSIDE} == set(FEATURES)
+
+
+@needs_root
+def test_what_is_reported_is_seen_by_another_reader_feature_by_feature(place: Path) -> None:
+    told = run(ENVIRONMENTS[0], place)
+    lost = expected(ENVIRONMENTS[0], place)
+    blind = {row for row, modes in told.items() if modes["prefer"]["seen"] is not (row not in lost)}
+    assert blind == set()
 
 
 def test_every_feature_is_impossible_somewhere() -> None:

@@ -218,6 +218,9 @@ class PlayedHost:
             await trio.sleep(seconds)
         yield StdioFds(0, 1, 2)
 
+    async def furnish(self, card: Card, given: Given = NOTHING) -> None:
+        """Nothing of a play lies on a disk."""
+
     def begin(self, card: Card, stdio: StdioFds, given: Given = NOTHING) -> Actor:
         play = self.next_of(card.label)
         self._begun[card.label] = self._begun.get(card.label, 0) + 1

@@ -81,6 +81,8 @@ def _put_in(soma: Soma) -> Iterator[Wish]:
         yield Wish("masked_paths", " ".join(soma.masked_paths), "soma.masked_paths")
     if soma.read_only_paths:
         yield Wish("read_only_paths", " ".join(soma.read_only_paths), "soma.read_only_paths")
+    if soma.protect_kernel_tunables:
+        yield Wish("protect_kernel_tunables", "kernel settings read-only", "soma.protect_kernel_tunables")
 
 
 def nonsense(soma: Soma) -> Iterator[Nonsense]:

@@ -54,7 +54,10 @@ _CALLS: Final = {
     "chdir": ("chdir",),
     "rlimit": ("prlimit64",),
     "landlock-path": ("openat", "close"),
-    "landlock": ("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "socket", "bind"),
+    "landlock": (
+        *("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"),
+        *("openat", "close", "socket", "bind"),
+    ),
     "report": ("openat", "read", "readlinkat", "close", "sendmsg"),
 }
 #: And by what is told: bits of a report.
@@ -266,6 +269,6 @@ def _seccomp(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     return Answer(granted, status["Seccomp"] == "2" and more)
 
 
-#: Features that show in the running payload only.
-SHOWN_AFTER: Final = frozenset({"seccomp"})
+#: Features that show only after the child's report: in the running payload, or by what its last ops told.
+SHOWN_AFTER: Final = frozenset({"seccomp", "landlock"})
 READ: Final[dict[str, Reader]] = {"seccomp": _seccomp, "landlock": landlocked.read}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -11,7 +10,7 @@ from typing import Final
 from arje.card.soma import IdMap, Soma
 from arje.incarnate import idmap
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
-from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene, lose
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel import identity, powers
@@ -143,12 +142,19 @@ def foresee(soma: Soma, who: identity.Identity | None, capabilities: CapabilityS
     if wish := wished.get("id-map"):
         no = _unmappable(soma, capabilities)
         if no is not None:
-            yield _loss(wish, *no)
+            yield lose(wish, *no)
     if who is not None and not (capabilities.privileged or who.uid == mine.uid or soma.join.user):
         inside = tuple((line.inside, line.count) for line in soma.uid_map)
         if not powers.holds(inside, who.uid, 1):
             detail = f"user {mine.uid} may not become user {who.uid}"
-            yield _loss(wished["run_as"], Cause.NO_CAPABILITY, detail, "run the manager as root", 1, "setresuid")
+            yield lose(
+                wished["run_as"],
+                Cause.NO_CAPABILITY,
+                detail,
+                "run the manager as root",
+                errno=errno.EPERM,
+                syscall="setresuid",
+            )
     elif who is not None and not (soma.namespaces.user or soma.join.user):
         yield from _nobody_here(soma, who, mine)
     if wish := wished.get("groups"):
@@ -156,7 +162,8 @@ def foresee(soma: Soma, who: identity.Identity | None, capabilities: CapabilityS
         same = wish.requested == "none" and not mine.groups
         if not (mine.sets_groups or (mapped and not mine.maps_any) or same):
             detail = "setgroups is denied in this user namespace" if mine.groups_denied else "CAP_SETGID is missing"
-            yield _loss(wish, Cause.NO_CAPABILITY, detail, "be root, or map a range of groups", 1, "setgroups")
+            remedy = "be root, or map a range of groups"
+            yield lose(wish, Cause.NO_CAPABILITY, detail, remedy, errno=errno.EPERM, syscall="setgroups")
 
 
 def _nobody_here(soma: Soma, who: identity.Identity, mine: Powers) -> Iterator[Degradation]:
@@ -169,7 +176,8 @@ def _nobody_here(soma: Soma, who: identity.Identity, mine: Powers) -> Iterator[D
     ):
         if feature in groups and not powers.holds(ranges, number, 1):
             detail = f"{number} is no id of the user namespace that the manager lives in: {powers.words(ranges)} are"
-            yield _loss(groups.pop(feature), Cause.NOT_DELEGATED, detail, "map more ids there", errno.EINVAL, call)
+            wish = groups.pop(feature)
+            yield lose(wish, Cause.NOT_DELEGATED, detail, "map more ids there", errno=errno.EINVAL, syscall=call)
 
 
 def without_maps(soma: Soma, lost: tuple[Degradation, ...], mine: Powers) -> tuple[Soma, tuple[Degradation, ...]]:
@@ -232,20 +240,6 @@ def _unmappable(soma: Soma, capabilities: CapabilitySet) -> No | None:
 
 def _row(what: str, line: IdMap) -> str:
     return f"{what} {powers.words(((line.outside, line.count),))}"
-
-
-def _loss(wish: Wish, cause: Cause, detail: str, remedy: str, errno: int = 0, syscall: str = "") -> Degradation:
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained="none",
-        cause=cause,
-        errno=errno,
-        syscall=syscall,
-        detail=detail,
-        since=time.time(),
-        remedy=remedy,
-    )
 
 
 def unmapped(soma: Soma, who: identity.Identity | None, lines: Maps) -> Nonsense | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import errno
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,7 +10,7 @@ from arje.card.card import Card
 from arje.card.join import Join
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene, lose
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel.capabilities import CapabilitySet
@@ -55,17 +55,7 @@ def foresee(soma: Soma, capabilities: CapabilitySet) -> Iterator[Degradation]:
             detail, remedy = "it belongs to the other service's user namespace", "add join.user with the same service"
         else:
             continue
-        yield Degradation(
-            feature=wish.feature,
-            requested=wish.requested,
-            obtained="none",
-            cause=Cause.NO_CAPABILITY,
-            errno=1,
-            syscall="setns",
-            detail=detail,
-            since=time.time(),
-            remedy=remedy,
-        )
+        yield lose(wish, Cause.NO_CAPABILITY, detail, remedy, errno=errno.EPERM, syscall="setns")
 
 
 def place(setup: ChildSetup, scene: Scene) -> None:

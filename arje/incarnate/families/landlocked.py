@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
 from arje.card.filters import Landlock
 from arje.card.soma import Soma
+from arje.errors import errno_name
 from arje.incarnate.blueprint import Blueprint, Wish
-from arje.incarnate.family import Answer, Scene
+from arje.incarnate.family import Answer, Scene, lose
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel import landlock
@@ -28,6 +28,8 @@ _PATHS: Final = {
 }
 _PORTS: Final = {"tcp_bind": landlock.BIND_TCP, "tcp_connect": landlock.CONNECT_TCP}
 
+#: The fact that says what became of the trial: an errno, 0 when it was landlock that refused it.
+TOLD: Final = "landlock-trial"
 #: Why execve(2) may say EACCES under landlock.
 EXEC_HINT: Final = "soma.landlock.execute must allow the program, its interpreter and its loader (/lib64/ld-linux-…)"
 
@@ -62,22 +64,15 @@ def lacking(asked: Landlock, capabilities: CapabilitySet) -> tuple[str, ...]:
 def foresee(soma: Soma, capabilities: CapabilitySet) -> tuple[Degradation, ...]:
     """Foresee the rights that are lost here, all in one degradation."""
     asked = soma.landlock
-    if asked is None or not capabilities["landlock"].available or not (lost := lacking(asked, capabilities)):
+    if asked is None or not capabilities["landlock"].available or not (missing := lacking(asked, capabilities)):
         return ()
-    newest = max((LATER[name] for name in lost), key=lambda right: right.abi)
-    left = asked.restricts_files or set(_meant(asked)) - set(lost)
-    return (
-        Degradation(
-            feature="landlock",
-            requested=words(asked),
-            obtained=f"without {', '.join(lost)}" if left else "none",
-            cause=Cause.KERNEL_TOO_OLD,
-            detail=f"{capabilities['landlock'].detail} lacks {', '.join(lost)}",
-            since=time.time(),
-            remedy=f"use Linux {newest.linux} or newer",
-            partial=bool(left),
-        ),
-    )
+    newest = max((LATER[name] for name in missing), key=lambda right: right.abi)
+    left = asked.restricts_files or set(_meant(asked)) - set(missing)
+    obtained = f"without {', '.join(missing)}" if left else "none"
+    detail = f"{capabilities['landlock'].detail} lacks {', '.join(missing)}"
+    remedy = f"use Linux {newest.linux} or newer"
+    wish = Wish("landlock", words(asked), "soma.landlock")
+    return (lose(wish, Cause.KERNEL_TOO_OLD, detail, remedy, obtained=obtained, partial=bool(left)),)
 
 
 def ruleset(asked: Landlock, lost: tuple[str, ...]) -> Ruleset:
@@ -103,7 +98,7 @@ def ruleset(asked: Landlock, lost: tuple[str, ...]) -> Ruleset:
 
 
 def _trial(asked: Landlock, lost: tuple[str, ...]) -> Trial | None:
-    """Return something that must be refused now and leaves no trace: reading /, writing /dev/null, binding a port."""
+    """Return what must be refused afterwards and leaves no trace: reading /, writing /dev/null, binding a port."""
     if asked.restricts_files:
         if not _allows("/", (*(asked.read or ()), *(asked.execute or ()))):
             return Trial("/", os.O_RDONLY | os.O_DIRECTORY)
@@ -144,7 +139,10 @@ def read(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     trial = _trial(plan.soma.landlock, ())
     if trial is None:
         return Answer("the kernel said yes; there was nothing to try it on without a trace", True)
-    if not trial.path:
-        return Answer(f"tried: binding TCP port {trial.value} is refused", True)
+    if TOLD not in facts.texts:
+        return Answer("the kernel said yes", True)
     how = "writing" if trial.value & os.O_WRONLY else "reading"
-    return Answer(f"tried: opening {trial.path} for {how} is refused", True)
+    what = f"opening {trial.path} for {how}" if trial.path else f"binding TCP port {trial.value}"
+    if refused := int(facts.texts[TOLD]):
+        return Answer(f"the kernel said yes; {what} shows nothing: it is {errno_name(refused)} without landlock", True)
+    return Answer(f"tried: {what} is refused", True)

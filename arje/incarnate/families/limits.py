@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import struct
-import time
 from collections.abc import Iterator
 from typing import Final
 
 from arje.card.soma import INFINITY, RLIMITS, Soma
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families.cgroups import numbers_of
-from arje.incarnate.family import Answer, Applier, Finisher, Narrowed, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Narrowed, Nonsense, Reader, Scene, lose
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel.facts import Facts
@@ -72,15 +71,8 @@ def set_affinity(soma: Soma, feature: str, tid: int) -> None:
 
 def narrowed(wish: Wish, granted: frozenset[int]) -> Degradation:
     """Return the loss of CPUs that are not there, or not for us."""
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained=",".join(map(str, sorted(granted))),
-        cause=Cause.LIMIT,
-        detail="the machine or an outer cpuset has no more of these CPUs",
-        since=time.time(),
-        remedy="ask for CPUs that are there",
-    )
+    detail, remedy = "the machine or an outer cpuset has no more of these CPUs", "ask for CPUs that are there"
+    return lose(wish, Cause.LIMIT, detail, remedy, obtained=",".join(map(str, sorted(granted))))
 
 
 def _rlimit_of_child(plan: Blueprint, wish: Wish, pid: int) -> None:

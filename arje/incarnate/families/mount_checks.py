@@ -9,7 +9,15 @@ from typing import Final
 
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Wish
-from arje.incarnate.families.mount_plan import is_own, new_root, overlay_is_root, root_tmpfs, spots
+from arje.incarnate.families.mount_plan import (
+    Spot,
+    cover,
+    new_root,
+    overlay_is_root,
+    root_tmpfs,
+    spots,
+    upwards,
+)
 from arje.incarnate.family import Nonsense
 
 _HIDEPID: Final = ("off", "noaccess", "invisible", "ptraceable")
@@ -117,8 +125,10 @@ def _values(soma: Soma) -> Iterator[Nonsense]:
 
 
 def _injected(soma: Soma) -> Iterator[Nonsense]:
+    there = {spot.target: spot for spot in spots(soma)}
     for index, link in enumerate(soma.symlinks):
-        if not is_own(soma, link.path):
+        under = cover(there, link.path) if link.path.startswith("/") else None
+        if under is None or not under.own:
             detail = f"{link.path} lies on a directory that others see"
             yield Nonsense(f"soma.symlinks.{index}", detail, "put a tmpfs or an overlay under it")
     for index, file in enumerate(soma.files):
@@ -147,10 +157,12 @@ def _is_mapped(soma: Soma, number: int) -> bool:
 
 def _hidden(soma: Soma) -> Iterator[Nonsense]:
     """A mount over an earlier one would hide it; nobody means that."""
-    before: list[tuple[str, str]] = []
+    first: dict[str, Spot] = {}  # what of the earlier ones lies at a place or below it
     for spot in spots(soma):
-        for target, field in before:
-            if target == spot.target or (spot.target != "/" and target.startswith(f"{spot.target}/")):
-                hint = f"put {spot.target} first, or drop one of them"
-                yield Nonsense(spot.field, f"it would hide {target} of {field}", hint)
-        before.append((spot.target, spot.field))
+        if (hidden := first.get(spot.target)) is not None:
+            hint = f"put {spot.target} first, or drop one of them"
+            yield Nonsense(spot.field, f"it would hide {hidden.target} of {hidden.field}", hint)
+        if spot.target.startswith("/"):  # anything else has been complained of
+            for place in upwards(spot.target):
+                if place != "/" or spot.target == "/":
+                    first.setdefault(place, spot)

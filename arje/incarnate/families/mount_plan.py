@@ -9,7 +9,7 @@ before all of them, so that their mount points may be made on it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from arje.card.soma import Soma
@@ -104,19 +104,17 @@ def _fixed(soma: Soma) -> Iterator[Spot]:
             yield Spot(target, feature, f"soma.{feature}", feature == "dev")
 
 
-def cover(placed: Iterable[Spot], path: str) -> Spot | None:
-    """Return the mount on which a path lies; None when it lies on the base."""
-    found = None
-    for spot in placed:
-        if covers(spot.target, path) and (found is None or len(spot.target) >= len(found.target)):
-            found = spot
-    return found
+def upwards(path: str) -> Iterator[str]:
+    """Yield an absolute path and every directory above it, ``/`` at last."""
+    while path != "/":
+        yield path
+        path = path.rpartition("/")[0] or "/"
+    yield path
 
 
-def is_own(soma: Soma, path: str) -> bool:
-    """Return whether only the service can see what is made at a path."""
-    spot = cover(spots(soma), path)
-    return spot is not None and spot.own
+def cover(placed: Mapping[str, Spot], path: str) -> Spot | None:
+    """Return which of the mounts (by target) a path lies on; None when it lies on the base."""
+    return next((placed[place] for place in upwards(path) if place in placed), None)
 
 
 def root_features(have: frozenset[str]) -> tuple[str, ...]:

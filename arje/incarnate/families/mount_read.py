@@ -7,8 +7,11 @@ it; read-only by the mount's own options, of every mount below it too.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
+from arje.card.files import KERNEL_MEMORY, TUNABLE_MOUNTS, TUNABLES
 from arje.card.soma import Proc, Soma
 from arje.incarnate.blueprint import Blueprint, Wish
 from arje.incarnate.families.mount_plan import (
@@ -17,6 +20,7 @@ from arje.incarnate.families.mount_plan import (
     overlay_target,
     root_tmpfs,
     spots,
+    upwards,
 )
 from arje.incarnate.family import Answer, Reader
 from arje.kernel.facts import Facts, Mount
@@ -87,7 +91,7 @@ def _private_tmp(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answ
 
 
 def _tmpfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    asked = next(tmpfs for tmpfs in plan.soma.tmpfs if f"tmpfs.{tmpfs.target}" == wish.feature)
+    asked = plan.soma.tmpfs[_number(wish)]
     flags = {"noexec": asked.noexec, "nosuid": asked.nosuid, "nodev": asked.nodev}
     wanted = [name for name, on in flags.items() if on]
     if asked.size:
@@ -111,16 +115,16 @@ def _root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     granted = f"{mount.kind} {mount.root}"
     if overlay_is_root(plan.soma) and "overlay" in plan.has:
         return Answer(granted, mount.kind == "overlay")
-    return Answer(granted, (mount.device, mount.root) == facts.beside.place_of(new_root(plan.soma)))
+    return Answer(granted, facts.beside.is_at(new_root(plan.soma), (mount.device, mount.root)))
 
 
 def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    bind = next(bind for bind in plan.soma.binds if f"binds.{bind.where}" == wish.feature)
+    bind = plan.soma.binds[_number(wish)]
     mount = facts.mount_at(bind.where)
     if mount is None:
         gone = bind.optional and not os.path.lexists(bind.source)
         return Answer("its source is missing" if gone else "", gone)
-    same = (mount.device, mount.root) == facts.beside.place_of(bind.source)
+    same = facts.beside.is_at(bind.source, (mount.device, mount.root))
     writable = _writable(facts, plan, bind.where) if bind.read_only else ()
     how = "ro" if bind.read_only and not writable else "rw"
     return Answer(
@@ -128,17 +132,43 @@ def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     )
 
 
+def _number(wish: Wish) -> int:
+    """Which item of its list a wish is for: its field says (``soma.binds.3``)."""
+    return int(wish.field.split(".")[2])
+
+
 def _writable(facts: Facts, plan: Blueprint, point: str) -> tuple[str, ...]:
-    """The mounts at and below a point that can be written to, but for those that the card itself put there."""
-    below = {spot.target for spot in spots(plan.soma) if spot.target != point}
-    below |= set(_credentials_of(plan))
-    inside = (m for m in facts.mounts_below(point) if m.point not in below)
-    rest = (m for m in inside if not any(m.point.startswith(f"{other}/") for other in below if other != "/"))
-    return tuple(m.point for m in rest if "ro" not in m.options and m.super_options.isdisjoint({"ro"}))
+    """The mounts at and below a point that can be written to, but for those that the card itself put below it."""
+    open_ = [m for m in facts.mounts_below(point) if "ro" not in m.options and m.super_options.isdisjoint({"ro"})]
+    if not open_:
+        return ()
+    own = _own_places(_Same(plan))
+    return tuple(m.point for m in open_ if own.isdisjoint(takewhile(lambda place: place != point, upwards(m.point))))
+
+
+class _Same:
+    """A key that is equal to one of the very same object only: a plan is long, and read once for each of its wishes."""
+
+    __slots__ = ("plan",)
+
+    def __init__(self, plan: Blueprint) -> None:
+        self.plan = plan
+
+    def __hash__(self) -> int:
+        return id(self.plan)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.plan is other.plan
+
+
+@lru_cache(maxsize=1)
+def _own_places(same: _Same) -> frozenset[str]:
+    """Where a card itself puts mounts."""
+    return frozenset((*(spot.target for spot in spots(same.plan.soma)), *_credentials_of(same.plan)))
 
 
 def _idmapped(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    bind = next(bind for bind in plan.soma.binds if f"idmapped.{bind.where}" == wish.feature)
+    bind = plan.soma.binds[_number(wish)]
     mount = facts.mount_at(bind.where)
     if mount is None and bind.optional:
         return Answer("its source is missing", True)
@@ -181,6 +211,27 @@ def _is_mask(mount: Mount) -> bool:
     return mount.root == "/null" or mount.root.endswith("/dev/null") or mount.kind == "tmpfs"
 
 
+def _tunables(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
+    """Most of them may be missing, as their own steps found out; /proc/sys is in every /proc but one of processes only."""
+    masked = plan.soma.masked_paths
+    bad = [point for path in TUNABLES if path not in masked for point in _all_writable(facts, path)]
+    there = [mount for mount in facts.mounts_below("/sys") if mount.point in TUNABLE_MOUNTS]
+    bad += [mount.point for mount in there if "ro" not in mount.options]
+    memory = [mount for path in KERNEL_MEMORY if (mount := facts.mount_at(path)) is not None]
+    bad += [mount.point for mount in memory if not _is_mask(mount)]
+    proc = facts.mount_at("/proc")
+    if proc is not None and proc.kind == "proc" and "subset=pid" not in proc.super_options:
+        bad += [path for path in ("/proc/sys", "/proc/kcore") if facts.mount_at(path) is None and _exists(path)]
+    protected = [path for path in TUNABLES if facts.mount_at(path) is not None]
+    count = len(protected) + len(there)
+    return Answer(f"open: {' '.join(bad)}" if bad else f"{count} read-only, {len(memory)} hidden", not bad)
+
+
+def _exists(path: str) -> bool:
+    """Whether there is a file of /proc on this kernel; it is the same in every /proc."""
+    return os.path.lexists(path)
+
+
 def _file(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     """A file that is bound shows in mountinfo; one that was written onto the service's own tmpfs lies there."""
     path = wish.feature.partition(".")[2]
@@ -192,11 +243,9 @@ def _file(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
 
 
 def _credentials_of(plan: Blueprint) -> tuple[str, ...]:
-    name = b"CREDENTIALS_DIRECTORY="
-    if not plan.soma.credentials:
-        return ()
-    told = reversed([word for word in plan.program.envp if word.startswith(name)])
-    return tuple(os.fsdecode(word.removeprefix(name)) for word in told)[:1]
+    """Where the secrets are; the environment may say something else, for a card's own words win there."""
+    ops = (planned.op for planned in plan.ops if planned.feature == "credentials")
+    return tuple(f"/{os.fsdecode(op.r)}" for op in ops if op.step == "mount-tmpfs" and isinstance(op.r, bytes))
 
 
 def _credentials(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
@@ -222,4 +271,5 @@ READ: Final[dict[str, Reader]] = {
     "credentials": _credentials,
     "masked_paths": _masked_paths,
     "read_only_paths": _read_only_paths,
+    "protect_kernel_tunables": _tunables,
 }

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Final
 
+from arje.card.files import KERNEL_MEMORY, TUNABLE_MOUNTS, TUNABLES
 from arje.card.soma import Bind, InjectedFile, Proc, Soma, Tmpfs
 from arje.incarnate.families.mount_plan import (
     Spot,
@@ -52,7 +53,7 @@ class Mounting:
 
     setup: ChildSetup
     scene: Scene
-    placed: list[Spot] = field(default_factory=list)
+    placed: dict[str, Spot] = field(default_factory=dict)
     slots: dict[str, int] = field(default_factory=dict)
     beside: int = 0
     staged: bool = False
@@ -89,7 +90,7 @@ class Mounting:
         if spot.own:
             op = op._replace(slot=_BASE + 1 + len(self.slots))
         self._add(op, spot.feature, spot.field, text, spot.target)
-        self.placed.append(spot)
+        self.placed[spot.target] = spot
         if spot.own:
             self.slots[spot.target] = op.slot
 
@@ -114,7 +115,7 @@ class Mounting:
 
     def _of_base(self, op: Op, text: str, spot: Spot) -> None:
         self._of_root(op._replace(needs=_STAGE, slot=_BASE), spot.feature, text, spot.field)
-        self.placed.append(spot)
+        self.placed["/"] = spot
         self.slots["/"] = _BASE
 
     def _of_root(self, op: Op, feature: str, text: str, card_field: str = "") -> None:
@@ -251,12 +252,29 @@ class Mounting:
             plain = path.removeprefix("-")
             op = Op("read-only", r=rel(plain), a=MOUNT["missing"] * path.startswith("-"))
             self._add(op, "read_only_paths", "soma.read_only_paths", f"{plain} is read-only")
+        if "protect_kernel_tunables" in have:
+            self._protect_tunables()
         if "read_only_root" in have and self._has_own_base():
             self._read_only_root(0)
 
+    def _protect_tunables(self) -> None:
+        """What of it there is; a mask of the card's own is a stronger word."""
+        name, masked = "protect_kernel_tunables", self.scene.soma.masked_paths
+        for path in KERNEL_MEMORY:
+            if path not in masked:
+                self._add(Op("mask", r=rel(path)), name, f"soma.{name}", f"{path} is hidden")
+        for path in TUNABLES:
+            if path not in masked:
+                op = Op("read-only", r=rel(path), a=MOUNT["missing"])
+                self._add(op, name, f"soma.{name}", f"{path} is read-only")
+        for path in TUNABLE_MOUNTS:
+            op = Op("read-only", r=rel(path), a=MOUNT["missing"] | MOUNT["in-place"])
+            self._add(op, name, f"soma.{name}", f"{path} is read-only")
+
     def _has_own_base(self) -> bool:
         """Whether the root is a file system of its own, on which mount points may have to be made first."""
-        return any(spot.target == "/" and spot.feature in ("overlay", "tmpfs./") for spot in self.placed)
+        base = self.placed.get("/")
+        return base is not None and base.feature in ("overlay", "tmpfs./")
 
     def _pivot(self) -> None:
         soma, have = self.scene.soma, self.scene.have

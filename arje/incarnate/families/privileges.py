@@ -8,7 +8,6 @@ a program that has no rights of its own; that the file had none is seen when the
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -16,7 +15,7 @@ from arje.card.nearest import nearest
 from arje.card.privileges import CAPABILITIES, PERSONALITIES, SECUREBITS
 from arje.card.soma import Soma
 from arje.incarnate.blueprint import Blueprint, Credentials, Wish
-from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene
+from arje.incarnate.family import Answer, Applier, Finisher, Nonsense, Reader, Scene, lose
 from arje.incarnate.setup import ChildSetup
 from arje.incarnation import Cause, Degradation
 from arje.kernel.capabilities import CapabilitySet
@@ -167,37 +166,28 @@ def foresee(soma: Soma, asked_user: bool, capabilities: CapabilitySet) -> Iterat
         bits = mask(value)
         if new := bits & ~known:
             detail = f"this kernel does not know {names(new)}"
-            yield _loss(wish, names(bits & mine_to_give), Cause.KERNEL_TOO_OLD, detail, "use a kernel that has it")
+            yield _in_part(wish, bits & mine_to_give, Cause.KERNEL_TOO_OLD, detail, "use a kernel that has it")
         elif lacking := bits & ~mine_to_give:
             detail, remedy = (
                 f"the manager has no {names(lacking)}",
                 "give it to the manager, or ask for a user namespace",
             )
-            yield _loss(wish, names(bits & mine_to_give), Cause.NO_CAPABILITY, detail, remedy)
+            yield _in_part(wish, bits & mine_to_give, Cause.NO_CAPABILITY, detail, remedy)
         elif capabilities.privileged and soma.namespaces.user and (void := bits & _OVER_NETWORKS):
             detail = f"{names(void)}: its network belongs to the manager's user namespace, not to its own"
             remedy = "leave namespaces.user out, or run it under an ordinary user's manager"
-            yield _loss(wish, names(bits & ~void), Cause.NOT_DELEGATED, detail, remedy)
+            yield _in_part(wish, bits & ~void, Cause.NOT_DELEGATED, detail, remedy)
     if (wish := wished.get("disable_nested_userns")) and capabilities.privileged and not soma.namespaces.user:
         detail = "without a user namespace of its own the limit would be the manager's"
-        yield _loss(wish, "none", Cause.NOT_DELEGATED, detail, "add namespaces.user")
+        yield lose(wish, Cause.NOT_DELEGATED, detail, "add namespaces.user")
     may_filter = soma.no_new_privs or soma.namespaces.user or inside or capabilities.privileged
     if (wish := wished.get("lock_personality")) and not may_filter:
         detail = "a filter wants no_new_privs or CAP_SYS_ADMIN"
-        yield _loss(wish, "none", Cause.NO_CAPABILITY, detail, "add no_new_privs")
+        yield lose(wish, Cause.NO_CAPABILITY, detail, "add no_new_privs")
 
 
-def _loss(wish: Wish, obtained: str, cause: Cause, detail: str, remedy: str) -> Degradation:
-    return Degradation(
-        feature=wish.feature,
-        requested=wish.requested,
-        obtained=obtained,
-        cause=cause,
-        detail=detail,
-        since=time.time(),
-        remedy=remedy,
-        partial=obtained != "none",
-    )
+def _in_part(wish: Wish, bits: int, cause: Cause, detail: str, remedy: str) -> Degradation:
+    return lose(wish, cause, detail, remedy, obtained=names(bits), partial=bool(bits))
 
 
 # -- the child's steps -------------------------------------------------------------------------------------------------
