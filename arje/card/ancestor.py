@@ -19,7 +19,9 @@ from arje.card.unreadable import Unreadable, shown
 _KEPT: Final = ("permissions", "lifecycle", "priority", "flow", "references", "extensions")
 _KINDS: Final = 'write "Virtual", {"Native": {…}} or {"Legacy": {…}}'
 _LIVES: Final = 'write "OneShot", "Delegate" or {"Restart": {"initial": 200, "max": 10000}}'
-_VARIANT: Final = re.compile(r"^(payload)\.(?:Native|Legacy)\.|^(supervision)\.Restart\.")
+_VARIANT: Final = re.compile(
+    r"^(payload)\.(?:Native|Legacy)\.|^(supervision)\.Restart\.|^(contracts\.[0-9]+)\.(?:Quorum|quorum)\."
+)
 _INNER: Final = re.compile(r"genesis\.[0-9]+(?:\.|$)")
 
 
@@ -68,7 +70,7 @@ def _split(path: str) -> tuple[str, str]:
     while inner := _INNER.match(path, end):
         end = inner.end()
     prefix = path[:end] if path[:end].endswith(".") or not end else f"{path[:end]}."
-    rest = _VARIANT.sub(lambda match: f"{match[1] or match[2]}.", path[end:])
+    rest = _VARIANT.sub(lambda match: f"{match[match.lastindex or 0]}.", path[end:])
     return prefix, rest
 
 

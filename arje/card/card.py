@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
+from arje.card.conditions import Conditions, live
+from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
 from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
@@ -94,18 +96,42 @@ class Card:
     """Labels that are started when it has ended well and does not start again."""
     requires: Texts = ()
     """Labels or provided names that must be up first; they are pulled in, and their stop stops this."""
+    requisite: Texts = ()
+    """As ``requires``, but not pulled in: somebody else has to start them."""
     wants: Texts = ()
     """As ``requires``, but nothing happens when they are missing or fail."""
+    waits_for: Texts = ()
+    """Pulled in, and waited for until they have been up once; what becomes of them later is not felt."""
     after: Texts = ()
     """Start order only."""
     before: Texts = ()
     """Start order only, seen from the other side."""
+    conflicts: Texts = ()
+    """These and this never run together: the start of one stops the other, whichever of the two says so."""
+    part_of: Texts = ()
+    """When one of these is stopped or restarted by hand, this is too; it is not started with them."""
+    required_by: Texts = ()
+    """As if those had this in their ``requires``: while it is enabled, they and not the manager start it."""
+    wanted_by: Texts = ()
+    """As if those had this in their ``wants``: while it is enabled, they and not the manager start it."""
+    terms: tuple[Term, ...] = ()
+    """On which terms single edges are; a card writes them in place: ``requires = {db = {on_restart = "restart"}}``."""
+    contracts: tuple[Contract, ...] = ()
+    """Groups of services of which enough must be up: ``[{any = ["a", "b"]}, {quorum = {of = […], at_least = 2}}]``."""
+    ignore_isolate: Flag = False
+    """Whether ``arjectl target`` leaves it alone."""
     provides: Texts = ()
     """Capability names that other cards may require."""
     enabled: Flag = True
-    """Whether the manager starts it by itself."""
+    """Whether the manager starts it by itself, or those that it is ``required_by`` or ``wanted_by`` do."""
     only_if_exists: Annotated[str, Rule(_path, {"type": "string", "pattern": "^(/.*)?$"})] = ""
     """Start only when this absolute path is there; else the service is skipped, and says so."""
+    conditions: Conditions = field(default_factory=Conditions)
+    """What must be so on the machine; else the service is skipped, and says so."""
+    live_conditions: Flag = False
+    """Whether its ``conditions`` are watched: it waits while they do not hold, and stops when they cease to."""
+    asserts: Conditions = field(default_factory=Conditions)
+    """As ``conditions``, but the service fails when they do not hold."""
     id: Text = ""
     """The ancestor's identifier; kept and shown."""
     lineage: Annotated[str | tuple[str, ...] | None, Rule(_lineage, _LINEAGE)] = None
@@ -127,13 +153,35 @@ class Card:
     source: Source = field(default_factory=Source, compare=False)
     """Where the card came from; the loader's, never a file's."""
 
+    @property
+    def hooked_to(self) -> tuple[str, ...]:
+        """The names of those that start it while it is enabled; without any the manager does."""
+        return (*self.required_by, *self.wanted_by)
+
 
 def itself(card: Card) -> list[Unreadable]:
-    """Return what a card says of itself as if it were another: no service waits for itself."""
+    """Return what a card says of itself as if it were another, and terms of edges that it does not have."""
     own = {card.label, *card.provides}
-    return [
+    wrong = [
         Unreadable(f"{edge}.{index}", f"{name!r} is this card itself", "remove it")
-        for edge in ("requires", "wants", "after", "before")
+        for edge in KINDS
         for index, name in enumerate(getattr(card, edge))
-        if name in own
+        if name in own and (edge != "conflicts" or name == card.label)  # of two providers one may exclude the other
     ]
+    wrong += [
+        Unreadable(f"contracts.{place}.of.{index}", f"{name!r} is this card itself", "remove it")
+        for place, contract in enumerate(card.contracts)
+        for index, name in enumerate(contract.of)
+        if name == card.label
+    ]
+    wrong += [
+        Unreadable(f"{term.kind}.{term.name}", "it has no way to reload", 'say how: supervision.reload = "HUP"')
+        for term in card.terms
+        if Reaction.RELOAD in (term.on_restart, term.on_reload) and card.supervision.reload is None
+    ]
+    wrong += live(card.conditions) if card.live_conditions else []
+    try:
+        of_terms(card.terms, {kind: getattr(card, kind) for kind in KINDS})
+    except Unreadable as error:
+        wrong += error.all()
+    return wrong

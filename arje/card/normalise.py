@@ -11,7 +11,18 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from arje.card import devices, file_words, filters, hooks, permissions, priority, privilege_words, probes
+from arje.card import (
+    conditions,
+    devices,
+    edges,
+    file_words,
+    filters,
+    hooks,
+    permissions,
+    priority,
+    privilege_words,
+    probes,
+)
 from arje.card.files import ITEMISED
 from arje.card.nearest import nearest
 from arje.card.network_check import problems
@@ -238,6 +249,8 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
         raw |= _converted(
             {"hooks": raw.pop("hooks")}, {"hooks": lambda v, f: hooks.hooks(v, "hooks", duration)}, "", wrong
         )
+    raw = _converted(raw, dict.fromkeys(("conditions", "asserts"), conditions.spelled), "", wrong)
+    raw = edges.spelled(raw, wrong, duration)
     return permissions.compiled(raw, wrong), wrong
 
 
@@ -248,7 +261,7 @@ def _converted(
     done = {}
     for name, value in table.items():
         try:
-            done[name] = converters[name](value, f"{place}.{name}") if name in converters else value
+            done[name] = converters[name](value, f"{place}.{name}".lstrip(".")) if name in converters else value
         except Unreadable as error:
             wrong += error.all()
     return done

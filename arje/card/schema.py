@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from arje.card.card import Card
+from arje.card.conditions import WORDS as CONDITIONS
+from arje.card.edges import WITH_TERMS
 from arje.card.limits import RLIMITS
 from arje.card.namespaces import Namespaces
 from arje.card.normalise import PRESETS
@@ -28,6 +30,35 @@ _WORDS: Final = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 #: A table of texts, or of tables that get their key from the name that they have in it.
 _NAMED: Final = {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "object"}]}}
 
+#: Names with the terms of their edges.
+_TERMS: Final = {
+    "type": "object",
+    "additionalProperties": {
+        "anyOf": [
+            {"const": "undegraded"},
+            {
+                "type": "object",
+                "properties": {
+                    word: {"$ref": f"#/$defs/Term/properties/{word}"}
+                    for word in ("on_restart", "on_reload", "recover", "undegraded", "granted")
+                },
+                "additionalProperties": False,
+            },
+        ]
+    },
+}
+_NAMES: Final = {"type": "array", "items": {"type": "string"}}
+_GRACE: Final = {"$ref": "#/$defs/Contract/properties/grace"}
+#: A contract with its kind as its tag; ``conflicts`` and ``after`` are the plain edges of these names.
+_CONTRACT: Final = {
+    "anyOf": [
+        {"type": "object", "properties": {"any": _NAMES, "grace": _GRACE}, "required": ["any"]},
+        {"type": "object", "properties": {"quorum": {"$ref": "#/$defs/Contract"}}, "required": ["quorum"]},
+        {"type": "object", "properties": {"conflicts": _NAMES}, "required": ["conflicts"]},
+        {"type": "object", "properties": {"after": _NAMES}, "required": ["after"]},
+    ]
+}
+
 #: (definition, field) → other ways in which a file may write the field (``normalise.py``).
 _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Card", "payload"): [{"enum": ["virtual", "Virtual"]}],
@@ -41,6 +72,9 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Supervision", "health"): [{"type": "string"}],
     ("Readiness", "exec"): [_WORDS],
     ("Health", "exec"): [_WORDS],
+    **{("Card", kind): [_TERMS] for kind in WITH_TERMS},
+    ("Card", "contracts"): [{"type": "array", "items": _CONTRACT}],
+    **{("Conditions", word): [{"type": ["string", "boolean", "integer"]}] for word in CONDITIONS},
     ("Soma", "namespaces"): [
         {"enum": sorted(PRESETS)},
         {"type": "array", "items": {"enum": list(Namespaces.__slots__)}},

@@ -17,6 +17,7 @@ class Door(Protocol):
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]: ...
     async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
+    def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]: ...
     def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
     def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
@@ -26,6 +27,7 @@ class Door(Protocol):
     def schema(self) -> dict[str, Any]: ...
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
+    async def target(self, label: str, who: str) -> list[dict[str, Any]]: ...
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def try_restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def reload(self, labels: list[str], who: str, *, or_restart: bool) -> list[dict[str, Any]]: ...
@@ -142,6 +144,10 @@ async def _why(door: Door, call: Call) -> dict[str, Any]:
     return {"chain": door.why(call.text("label"))}
 
 
+async def _deps(door: Door, call: Call) -> dict[str, Any]:
+    return {"tree": door.deps(call.text("label"), reverse=call.flag("reverse"))}
+
+
 async def _logs(door: Door, call: Call) -> dict[str, Any]:
     return {"lines": door.logs(call.labels(), call.number("lines", 100))}
 
@@ -168,6 +174,10 @@ async def _start(door: Door, call: Call) -> dict[str, Any]:
 
 async def _stop(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.stop(call.some_labels(), call.who, force=call.flag("force"))}
+
+
+async def _target(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.target(call.text("label"), call.who)}
 
 
 async def _restart(door: Door, call: Call) -> dict[str, Any]:
@@ -246,6 +256,7 @@ METHODS: Final[dict[str, Method]] = {
     "GetManager": Method(_get_manager),
     "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
+    "Deps": Method(_deps, ("label", "reverse")),
     "Logs": Method(_logs, ("labels", "lines")),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
@@ -253,6 +264,7 @@ METHODS: Final[dict[str, Method]] = {
     "Check": Method(_check, ("name", "text", "on")),
     "Start": Method(_start, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
+    "Target": Method(_target, ("label",), True),
     "Restart": Method(_restart, ("labels",), True),
     "TryRestart": Method(_try_restart, ("labels",), True),
     "Reload": Method(_reload, ("labels", "or_restart"), True),

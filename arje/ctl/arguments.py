@@ -125,6 +125,8 @@ def _parser(chosen: str | None) -> Parser:
     if chosen == "logs":
         made.add_argument("-f", "--follow", action="store_true", help="show new lines as they come")
         made.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="lines per service (100)")
+    if chosen == "deps":
+        made.add_argument("--reverse", action="store_true", help="what depends on it")
     if chosen == "plan":
         made.add_argument("--on", metavar="FILE", help="on the host whose saved report (arjectl doctor --json) this is")
     if chosen == "kill":

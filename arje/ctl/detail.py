@@ -40,6 +40,10 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Stopped by", service["kill_method"])
     if deps := "; ".join(_dependencies(paper, service)):
         _field(paper, "Deps", deps)
+    if service["tests"]:
+        _field(paper, "Conditions", escape("; ".join(service["tests"])))
+    for told in service["broken_edges"]:
+        _field(paper, "Order", escape(told))
     if service["log_dropped"]:
         _field(paper, "Log", f"{service['log_dropped']} lines could not be written")
     for line in service["last_lines"]:
@@ -187,17 +191,28 @@ def _tree(processes: list[Data], *, rich: bool) -> list[str]:
 
 def _dependencies(paper: Paper, service: Data) -> Iterator[str]:
     """Yield the edges kind by kind, each name with the state of the service that it means."""
-    words = {"requires": "needs", "wants": "wants", "after": "after", "before": "before"}
-    for kind, word in words.items():
+    words = {"requires": "needs", "contracts": "needs", "requisite": "needs running", "waits_for": "waits for"}
+    kinds = dict.fromkeys(edge["kind"] for edge in service["dependencies"])
+    for kind, word in {kind: words.get(kind, kind.replace("_", " ")) for kind in kinds}.items():
         edges = [edge for edge in service["dependencies"] if edge["kind"] == kind]
-        if edges:
+        if kind == "contracts":
+            yield from (f"{word} {contract}" for contract in _contracts(paper, edges))
+        elif edges:
             yield f"{word} {', '.join(_edge(paper, edge) for edge in edges)}"
-    if service["required_by"]:
-        yield f"needed by {', '.join(service['required_by'])}"
+    if service["needed_by"]:
+        yield f"needed by {', '.join(service['needed_by'])}"
+
+
+def _contracts(paper: Paper, edges: list[Data]) -> Iterator[str]:
+    """Yield each contract with all who count for it."""
+    for name in dict.fromkeys(edge["name"] for edge in edges):
+        counted = [edge for edge in edges if edge["name"] == name and edge["label"] is not None]
+        yield f"{escape(name)}: {', '.join(paper.beside(edge['label'], edge['state']) for edge in counted) or 'none'}"
 
 
 def _edge(paper: Paper, edge: Data) -> str:
     if edge["label"] is None:
         return f"{escape(edge['name'])} (no such service)"
     name = edge["name"] if edge["name"] == edge["label"] else f"{edge['name']} = {edge['label']}"
-    return paper.beside(name, edge["state"])
+    terms = f" [{escape(edge['terms'])}]" if edge["terms"] else ""
+    return f"{paper.beside(name, edge['state'])}{terms}"

@@ -98,6 +98,8 @@ def _remark(paper: Paper, service: Data) -> str:
         return f"{ended}{when}"
     if service["cause"]["who"] == "condition":
         return f"skipped: {service['cause']['detail']}"
+    if service["state"] == "stopped" and service["cause"]["detail"].startswith("skipped: "):
+        return str(service["cause"]["detail"])
     return "disabled" if _never_ran(service) else str(service["description"])
 
 
@@ -106,7 +108,8 @@ def waits(paper: Paper, service: Data) -> str:
     told = []
     for need in service["waiting_for"]:
         chain = f" {paper.back} ".join((need["name"], *need["chain"]))
-        told.append(f"{chain} ({need['state'] or 'no such service'})")
+        state = f" ({need['state'] or 'no such service'})" if need["kind"] != "conditions" else ""
+        told.append(f"{chain}{state}")
     return f"needs {', '.join(told)}" if told else ""
 
 

@@ -111,6 +111,18 @@ def _why(client: Client, args: Namespace, paper: Paper) -> int:
     return Query.TRUE
 
 
+def _deps(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import deps
+
+    tree = client.call("Deps", label=args.labels[0], reverse=args.reverse)["tree"]
+    _json(paper, tree) if args.json else deps.show(paper, tree)
+    return Query.TRUE
+
+
+def _target(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("Target", label=args.labels[0]), args, paper)
+
+
 def _degradations(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False, look=True)["services"]
     if args.json:
@@ -338,6 +350,7 @@ VERBS: Final[dict[str, Verb]] = {
     "list": Verb(_list, "labels and states", "*", aliases=("ls", "list-units")),
     "show": Verb(_show, "every field of services", "*"),
     "why": Verb(_why, "the causal chain of a service's state", "1"),
+    "deps": Verb(_deps, "what a service depends on, as a tree", "1", aliases=("list-dependencies",)),
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
@@ -350,6 +363,15 @@ VERBS: Final[dict[str, Verb]] = {
         _reload_or_restart, "reload those that can, restart the others", "+", query=False, strict=True
     ),
     "kill": Verb(_kill, "send services a signal (-s, --whom)", "+", aliases=("signal",), query=False),
+    "target": Verb(
+        _target,
+        "start a target and stop what it does not pull in",
+        "1",
+        "TARGET",
+        ("isolate",),
+        query=False,
+        strict=True,
+    ),
     "set": Verb(
         _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
     ),

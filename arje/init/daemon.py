@@ -20,7 +20,6 @@ from arje.init import runtime
 from arje.init.watch import watch_cards
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
-from arje.service.order import Graph
 from arje.supervisor.cards import read
 from arje.supervisor.door import Door
 from arje.supervisor.host import Machine
@@ -113,16 +112,12 @@ def _tell_ready(fd: int) -> None:
 
 
 def _load(options: Options, supervisor: Supervisor) -> None:
-    """Take every good card; a bad one, or one whose edges cannot be followed, is told and stops only itself."""
+    """Take every good card; a bad one is told and stops only itself. A circle of edges is broken (``Graph.for_boot``)."""
     loaded, edges = read(options.cards)
-    cards = list(loaded.cards)
     supervisor.problems = (*loaded.problems, *edges)
     for problem in supervisor.problems:
         _tell(problem)
-    while knots := Graph(cards).cycles():
-        members = {edge.owner for cycle in knots for edge in cycle}
-        cards = [card for card in cards if card.label not in members]
-    supervisor.set_cards(cards, "cards.d")
+    supervisor.set_cards(list(loaded.cards), "cards.d")
 
 
 def _tell(problem: CardProblem) -> None:
@@ -131,8 +126,8 @@ def _tell(problem: CardProblem) -> None:
 
 def _start_enabled(supervisor: Supervisor) -> None:
     for service in list(supervisor.table):
-        if service.card.enabled and not service.wanted:
-            supervisor.want(service.label, "cards.d")
+        if service.card.enabled and not service.card.hooked_to and not service.wanted:
+            supervisor.want(service.label, "cards.d", gently=True)
 
 
 async def _read_signals(

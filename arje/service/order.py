@@ -1,11 +1,14 @@
 """The edges between cards: who needs whom, and in which order. Pure; made anew whenever the set of cards changes.
 
-Four kinds of edges, two questions. *Pulling in* (what has to be started as well): ``requires`` and ``wants``. *Order*
-(who first): ``requires``, ``wants``, ``after``, and ``before`` seen from the other side. A name is a label or, when no
-card has that label, a capability that some cards provide; any one of them satisfies a requirement, all of them are
-ordered first. ``requires`` is hard: one that nobody has is a problem. The other three are soft, and silent when missing.
+Three questions. *Pulling in* (what has to be started as well): ``requires``, ``wants``, ``waits_for``, contracts, and
+``required_by`` and ``wanted_by`` seen from the other side while that card is enabled. *Order* (who first): all of these,
+``requisite``, ``after``, and ``before`` seen from the other side. *Together or not*: ``conflicts`` and ``part_of``.
 
-A cycle of any kind is a problem of the cards; ``ready`` stays defined with one, and its members wait for each other.
+A name is a label or, when no card has that label, a capability that some cards provide; any one of them satisfies a
+requirement, all of them are ordered first. Hard are ``requires``, ``requisite``, ``required_by`` and contracts: one that
+cannot be met by any cards is a problem. The others are soft, and silent when missing.
+
+A cycle of any kind is a problem of the cards (``check``). For those who have to live with one there is ``for_boot``.
 """
 
 from __future__ import annotations
@@ -13,21 +16,20 @@ from __future__ import annotations
 import graphlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from arje.card.card import Card
+from arje.card.edges import WITH_TERMS, Term
 from arje.errors import CardProblem, NoSuchService, OrderingError
+from arje.service import cycles
+from arje.service.cycles import Edge, Mended
+from arje.service.faults import problems
+from arje.service.requirement import Requirement, View, Wait
 from arje.service.table import nearest
 
+__all__ = ["Edge", "Graph"]
 
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """``first`` comes before ``then`` because of ``field`` in the card ``owner``."""
-
-    first: str
-    then: str
-    field: str
-    owner: str
+#: Edges that make no more than an order, or a soft pull.
+_SOFT = ("wants", "waits_for", "after", "before")
 
 
 def _nobody(_label: str) -> bool:
@@ -35,86 +37,200 @@ def _nobody(_label: str) -> bool:
 
 
 class Graph:
-    """The cards and the edges between them."""
+    """The cards and the edges between them. ``mended`` says which circles ``for_boot`` has broken, and how."""
 
     def __init__(self, cards: Iterable[Card]) -> None:
-        self._cards = {card.label: card for card in cards}
+        self.cards = {card.label: card for card in cards}
+        self.mended = Mended()
         self._providers: dict[str, list[str]] = {}
-        for card in self._cards.values():
+        for card in self.cards.values():
             for name in card.provides:
                 self._providers.setdefault(name, []).append(card.label)
-        self._before: dict[str, dict[str, Edge]] = {label: {} for label in self._cards}
-        self._requirers: dict[str, list[str]] = {label: [] for label in self._cards}
-        for card in self._cards.values():
-            self._add_edges(card)
+        self._needs: dict[str, list[Requirement]] = {label: [] for label in self.cards}
+        self._before: dict[str, dict[str, Edge]] = {label: {} for label in self.cards}
+        self._requirers: dict[str, dict[str, None]] = {label: {} for label in self.cards}
+        self._pulls: dict[str, list[str]] = {label: [] for label in self.cards}
+        self._conflicts: dict[str, dict[str, str]] = {}
+        self._parts: dict[str, dict[str, None]] = {}
+        self._felt: dict[str, dict[str, Term]] = {}
+        for card in self.cards.values():
+            self._add(card)
+        self._after: dict[str, list[str]] = {}
+        self._order_backwards()
 
-    def _add_edges(self, card: Card) -> None:
-        for field in ("requires", "wants", "after", "before"):
-            for name in getattr(card, field):
-                for other in self.resolve(name, card.label):
-                    first, then = (card.label, other) if field == "before" else (other, card.label)
-                    self._before[then].setdefault(first, Edge(first, then, field, card.label))
-        for name in card.requires:
-            for other in self.resolve(name, card.label):
-                if card.label not in self._requirers[other]:
-                    self._requirers[other].append(card.label)
+    @classmethod
+    def for_boot(cls, cards: Iterable[Card]) -> Graph:
+        """Return a graph without circles: a soft edge of each is dropped, and who is in a hard one cannot start."""
+        graph = cls(cards)
+        if graph.cycles():
+            graph._before, graph.mended = cycles.mend(graph._before)
+            graph._order_backwards()
+        return graph
+
+    # -- making --------------------------------------------------------------------------------------------------------
+
+    def _add(self, card: Card) -> None:
+        label = card.label
+        terms = {(term.kind, term.name): term for term in card.terms}
+        for field, names in (("requires", card.requires), ("requisite", card.requisite)):
+            for name in names:
+                term = terms.get((field, name))
+                self._require(label, Requirement(field, label, (name,), pulls=field == "requires", term=term))
+        for contract in card.contracts:
+            self._require(label, Requirement("contracts", label, contract.of, contract.at_least, grace=contract.grace))
+        if card.enabled and card.hooked_to:
+            for other in self._all(card.required_by, label):
+                self._require(other, Requirement("required_by", label, (label,)))
+            for other in self._all(card.wanted_by, label):
+                self._pulls[other].append(label)
+                self._order(Edge(label, other, "wanted_by", label))
+        for field in _SOFT if card.wants or card.waits_for or card.after or card.before else ():
+            for other in self._all(getattr(card, field), label):
+                first, then = (label, other) if field == "before" else (other, label)
+                self._order(Edge(first, then, field, label))
+        self._pulls[label] += (*card.wants, *card.waits_for)
+        for other in self._all(card.conflicts, label):
+            self._conflicts.setdefault(label, {}).setdefault(other, label)
+            self._conflicts.setdefault(other, {}).setdefault(label, label)
+        for other in self._all(card.part_of, label):
+            self._parts.setdefault(other, {})[label] = None
+        for kind in WITH_TERMS if card.terms else ():
+            for name in getattr(card, kind):
+                term = terms.get((kind, name))
+                if term is not None and term.reacts:
+                    for other in self.resolve(name, label):
+                        self._felt.setdefault(other, {})[label] = term
+
+    def _all(self, names: tuple[str, ...], asker: str) -> Iterable[str]:
+        if not names:
+            return ()
+        return dict.fromkeys(other for name in names for other in self.resolve(name, asker))
+
+    def _require(self, label: str, requirement: Requirement) -> None:
+        self._needs[label].append(requirement)
+        for other in self.providers(requirement, label):
+            self._requirers[other][label] = None
+            self._order(Edge(other, label, requirement.field, requirement.owner))
+
+    def _order(self, edge: Edge) -> None:
+        """Keep the strongest of the edges between two services."""
+        known = self._before[edge.then].get(edge.first)
+        if known is None or known.strength < edge.strength:
+            self._before[edge.then][edge.first] = edge
+
+    def _order_backwards(self) -> None:
+        self._after = {label: [] for label in self.cards}
+        for then, firsts in self._before.items():
+            for first in firsts:
+                self._after[first].append(then)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
 
     def __contains__(self, label: object) -> bool:
-        return label in self._cards
+        return label in self.cards
 
     def resolve(self, name: str, asker: str = "") -> tuple[str, ...]:
         """Return the labels that a name means: the card of that label, else its providers without ``asker`` itself."""
-        if name in self._cards:
+        if name in self.cards:
             return (name,)
         return tuple(label for label in self._providers.get(name, ()) if label != asker)
 
+    def names(self) -> tuple[str, ...]:
+        """Return everything that a card may name: labels, and what is provided."""
+        return (*self.cards, *self._providers)
+
+    def providers(self, requirement: Requirement, label: str) -> tuple[str, ...]:
+        """Return the services any of which counts for a requirement of ``label``."""
+        names = requirement.names
+        if len(names) == 1 and (names[0] != label or requirement.field != "contracts"):
+            return self.resolve(names[0], label)
+        found = dict.fromkeys(other for name in names for other in self.resolve(name, label))
+        return tuple(other for other in found if other != label or requirement.field != "contracts")
+
+    def needs(self, label: str) -> tuple[Requirement, ...]:
+        """Return everything that a service requires, whoever's card says so. Raises NoSuchService."""
+        self._card(label)
+        return tuple(self._needs[label])
+
+    def pulled_softly(self, label: str) -> tuple[str, ...]:
+        """Return the names that a service pulls in without requiring them."""
+        return tuple(dict.fromkeys(self._pulls[label]))
+
+    def edges_before(self, label: str) -> tuple[Edge, ...]:
+        """Return the edges to those that come before a service, at most one for each. Raises NoSuchService."""
+        self._card(label)
+        return tuple(self._before[label].values())
+
+    def followers(self, label: str) -> tuple[str, ...]:
+        """Return those who come after a service, directly: they stop before it."""
+        return tuple(self._after.get(label, ()))
+
+    def rivals(self, label: str) -> dict[str, str]:
+        """Return who must not run while a service does, each with the label of the card that says so."""
+        return dict(self._conflicts.get(label, {}))
+
+    def felt_by(self, label: str) -> dict[str, Term]:
+        """Return who does something when a service has started again or reloaded, and on which terms."""
+        return dict(self._felt.get(label, {}))
+
+    def with_parts(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Return ``labels`` and everything that is part of them, directly or not, in stop order."""
+        found: dict[str, None] = {}
+        queue = deque(labels)
+        while queue:
+            label = queue.popleft()
+            if label not in found:
+                found[label] = None
+                queue.extend(self._parts.get(label, ()))
+        return self.stop_order(found)
+
     def check(self) -> list[CardProblem]:
-        """Return every problem of the edges: requirements that nobody has, and cycles with their whole path."""
-        missing = [
-            self._missing(card, name)
-            for card in self._cards.values()
-            for name in card.requires
-            if not self.resolve(name, card.label)
-        ]
-        return missing + [self._cycle_problem(cycle) for cycle in self.cycles()]
+        """Return every problem of the edges (``faults.py``), cycles with their whole path among them."""
+        return problems(self)
 
     def cycles(self) -> list[tuple[Edge, ...]]:
         """Return a shortest cycle of every knot of cards that depend on each other, as its edges, least label first."""
-        found = []
-        for knot in self._knots():
-            start = min(knot)
-            found.append(self._shortest_cycle(start, knot))
-        return sorted(found, key=lambda cycle: cycle[0].first)
+        return cycles.cycles(self._before)
 
-    def closure(self, labels: Iterable[str]) -> tuple[str, ...]:
+    # -- starting ------------------------------------------------------------------------------------------------------
+
+    def closure(self, labels: Iterable[str], is_up: Callable[[str], bool] = _nobody) -> tuple[str, ...]:
         """Return what a start of ``labels`` pulls in, those included, in start order.
 
-        A capability that something pulled in provides anyway pulls in nothing more; else its first enabled provider.
-        What does not exist is left out: ``check`` and ``ready`` speak of it. Raise NoSuchService for unknown ``labels``.
+        A capability that something pulled in provides anyway pulls in nothing more; else a provider that ``is_up``, or
+        the first enabled one. What does not exist is left out: ``check`` and ``waits`` speak of it. Raise NoSuchService
+        for unknown ``labels``.
         """
         pulled: dict[str, None] = {}
         plain = deque(labels)
-        capabilities: deque[tuple[str, str]] = deque()
+        choices: deque[tuple[tuple[str, ...], int]] = deque()
         for label in plain:
             self._card(label)
-        while plain or capabilities:
+        while plain or choices:
             if not plain:
-                name, asker = capabilities.popleft()
-                providers = self.resolve(name, asker)
-                if providers and not any(label in pulled for label in providers):
-                    plain.append(min(providers, key=lambda label: not self._cards[label].enabled))
+                providers, count = choices.popleft()
+                left = [other for other in providers if other not in pulled]
+                left.sort(key=lambda other: (not is_up(other), not self.cards[other].enabled))
+                plain.extend(left[: max(0, count - (len(providers) - len(left)))])
                 continue
             label = plain.popleft()
             if label in pulled:
                 continue
             pulled[label] = None
-            card = self._cards[label]
-            for name in (*card.requires, *card.wants):
-                if name in self._cards:
-                    plain.append(name)
+            for providers, count in self._pulled_by(label):
+                if len(providers) <= count:
+                    plain.extend(providers)
                 else:
-                    capabilities.append((name, label))
+                    choices.append((providers, count))
         return self.start_order(pulled)
+
+    def _pulled_by(self, label: str) -> Iterable[tuple[tuple[str, ...], int]]:
+        """Yield services, and how many of them are pulled in."""
+        for requirement in self._needs[label]:
+            if requirement.pulls:
+                yield self.providers(requirement, label), requirement.at_least
+        for name in self._pulls[label]:
+            yield self.resolve(name, label), 1
 
     def start_order(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Return ``labels`` so that each comes after what it is ordered after; otherwise as they came.
@@ -133,6 +249,64 @@ class Graph:
             path = error.args[1]
             raise OrderingError(f"the order of these services is a circle: {' → '.join(path)}", path) from None
 
+    def ready(
+        self, label: str, is_up: Callable[[str], bool], is_coming: Callable[[str], bool] = _nobody
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Return whether a service may start now, and the names that it waits for (:meth:`waits`)."""
+        names = tuple(dict.fromkeys(wait.name for wait in self.waits(label, View(is_up, is_coming))))
+        return not names, names
+
+    def waits(self, label: str, view: View) -> tuple[Wait, ...]:
+        """Return what a service waits for before it may start. Raise NoSuchService.
+
+        It waits for every requirement that is not met, for a milestone until that has been up once, for the end of those
+        it conflicts with, and for another predecessor only as long as a start of that is under way and is not itself
+        held by a requirement that nobody is starting.
+        """
+        card = self._card(label)
+        found, told = list[Wait](), {label}
+        for requirement in self._needs[label]:
+            providers = self.providers(requirement, label)
+            told.update(providers)
+            good = sum(view.is_good(other, requirement) for other in providers)
+            if good < requirement.at_least:
+                left = tuple(other for other in providers if not view.is_good(other, requirement))
+                found.append(Wait(requirement.field, str(requirement), left, requirement.at_least - good))
+        for name in card.waits_for:
+            providers = tuple(other for other in self.resolve(name, label) if other in self._before[label])
+            told.update(providers)
+            if providers and not any(view.is_up(other) or view.has_been_up(other) for other in providers):
+                found.append(Wait("waits_for", name, providers))
+        for first, edge in self._before[label].items():
+            if first not in told and not view.is_up(first) and self._can_come(first, view):
+                found.append(Wait(edge.field, first, (first,)))
+        for rival in self._conflicts.get(label, ()):
+            if view.runs(rival):
+                found.append(Wait("conflicts", f"the end of {rival}", (rival,)))
+        return tuple(found)
+
+    def _can_come(self, label: str, view: View) -> bool:
+        """Whether a start of ``label`` is under way and everything that it requires is up or under way as well."""
+        if not view.is_coming(label):
+            return False
+        seen = {label}
+        queue = [label]
+        while queue:
+            asker = queue.pop()
+            for requirement in self._needs[asker]:
+                providers = self.providers(requirement, asker)
+                good = sum(view.is_good(other, requirement) for other in providers)
+                if good >= requirement.at_least:
+                    continue
+                coming = [other for other in providers if view.is_coming(other)]
+                if good + len(coming) < requirement.at_least:
+                    return False
+                queue.extend(other for other in coming if other not in seen)
+                seen.update(coming)
+        return True
+
+    # -- stopping ------------------------------------------------------------------------------------------------------
+
     def stop_order(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Return ``labels`` in the order in which they stop: the start order backwards. Raise as ``start_order``."""
         return self.start_order(labels)[::-1]
@@ -140,7 +314,7 @@ class Graph:
     def dependents(self, label: str, is_up: Callable[[str], bool] = _nobody) -> tuple[str, ...]:
         """Return who requires ``label`` directly, in the order of the cards. Raise NoSuchService.
 
-        Who requires only a capability that another provider keeps up (``is_up``) does not feel the stop and is left out.
+        Who requires only what enough others keep up (``is_up``) does not feel the stop and is left out.
         """
         self._card(label)
         return tuple(other for other in self._requirers[label] if self._feels_stop(other, label, is_up))
@@ -153,144 +327,21 @@ class Graph:
             label = queue.popleft()
             if label not in affected:
                 affected[label] = None
-                queue.extend(self.dependents(label, is_up))
+                queue.extend(self.dependents(label, lambda other: is_up(other) and other not in affected))
         return self.stop_order(affected)
 
-    def ready(
-        self, label: str, is_up: Callable[[str], bool], is_coming: Callable[[str], bool] = _nobody
-    ) -> tuple[bool, tuple[str, ...]]:
-        """Return whether a service may start now, and the names that it waits for. Raise NoSuchService.
-
-        It waits for every requirement that is not up, and for a soft predecessor only as long as that ``is_coming`` (a
-        start of it is under way) and is not itself held by a requirement that nobody is starting.
-        """
-        card = self._card(label)
-        waits: dict[str, None] = {}
-        for name in card.requires:
-            if not any(is_up(other) for other in self.resolve(name, label)):
-                waits[name] = None
-        hard = {other for name in card.requires for other in self.resolve(name, label)}
-        for first in self._before[label]:
-            if first not in hard and first != label and not is_up(first) and self._can_come(first, is_up, is_coming):
-                waits[first] = None
-        return not waits, tuple(waits)
-
-    def _can_come(self, label: str, is_up: Callable[[str], bool], is_coming: Callable[[str], bool]) -> bool:
-        """Whether a start of ``label`` is under way and everything that it requires is up or under way as well."""
-        if not is_coming(label):
-            return False
-        seen = {label}
-        queue = [label]
-        while queue:
-            asker = queue.pop()
-            for name in self._cards[asker].requires:
-                providers = self.resolve(name, asker)
-                if any(is_up(other) for other in providers):
-                    continue
-                coming = [other for other in providers if is_coming(other)]
-                if not coming:
-                    return False
-                queue.extend(other for other in coming if other not in seen)
-                seen.update(coming)
-        return True
-
     def _feels_stop(self, dependent: str, stopped: str, is_up: Callable[[str], bool]) -> bool:
-        """Whether a requirement of ``dependent`` is left without anybody when ``stopped`` goes."""
-        for name in self._cards[dependent].requires:
-            providers = self.resolve(name, dependent)
-            if stopped in providers and not any(is_up(other) for other in providers if other != stopped):
-                return True
+        """Whether too few are left for a requirement of ``dependent`` when ``stopped`` goes."""
+        for requirement in self._needs[dependent]:
+            providers = self.providers(requirement, dependent)
+            if stopped in providers:
+                left = sum(is_up(other) for other in providers if other != stopped)
+                if left < requirement.at_least:
+                    return True
         return False
 
     def _card(self, label: str) -> Card:
         try:
-            return self._cards[label]
+            return self.cards[label]
         except KeyError:
-            raise NoSuchService(label, nearest(label, self._cards)) from None
-
-    def _missing(self, card: Card, name: str) -> CardProblem:
-        near = nearest(name, [other for other in (*self._cards, *self._providers) if other != card.label])
-        return CardProblem(
-            file=card.source.file or card.label,
-            line=card.source.line_of("requires"),
-            field="requires",
-            message=f"no card has the label {name!r}, and none provides it",
-            remedy=f"did you mean {near!r}?" if near else "add such a card, or name it in wants",
-        )
-
-    def _cycle_problem(self, cycle: tuple[Edge, ...]) -> CardProblem:
-        path = " → ".join([*(edge.first for edge in cycle), cycle[0].first])
-        rules = []
-        for edge in cycle:
-            source = self._cards[edge.owner].source
-            line = source.line_of(edge.field)
-            where = f"{source.file or edge.owner}:{line}" if line else source.file or edge.owner
-            target = edge.first if edge.owner == edge.then else edge.then
-            rules.append(f"{edge.owner} {edge.field} {target} ({where})")
-        owner = self._cards[cycle[0].owner]
-        return CardProblem(
-            file=owner.source.file or owner.label,
-            line=owner.source.line_of(cycle[0].field),
-            field=cycle[0].field,
-            message=f"a circle: {path}: {'; '.join(rules)}",
-            remedy="take one of these edges away",
-        )
-
-    def _knots(self) -> list[set[str]]:
-        """Return the sets of cards that come before themselves: what is left of each set after peeling off its ends."""
-        after: dict[str, list[str]] = {label: [] for label in self._cards}
-        for then, firsts in self._before.items():
-            for first in firsts:
-                after[first].append(then)
-        before = {label: list(firsts) for label, firsts in self._before.items()}
-        left = _peel(_peel(set(self._cards), before, after), after, before)
-        knots = []
-        while left:
-            start = min(left)
-            knot = _reach(start, after, left) & _reach(start, before, left)
-            if knot:
-                knots.append(knot)
-            left -= knot | {start}
-        return knots
-
-    def _shortest_cycle(self, start: str, knot: set[str]) -> tuple[Edge, ...]:
-        """Return the shortest way from ``start`` back to itself inside its knot."""
-        paths: deque[tuple[Edge, ...]] = deque([()])
-        seen: set[str] = set()
-        while True:
-            path = paths.popleft()
-            here = path[0].first if path else start
-            for first, edge in self._before[here].items():
-                if first == start:
-                    return (edge, *path)
-                if first in knot and first not in seen:
-                    seen.add(first)
-                    paths.append((edge, *path))
-
-
-def _peel(labels: set[str], inward: dict[str, list[str]], outward: dict[str, list[str]]) -> set[str]:
-    """Return ``labels`` without those that only acyclic paths lead to (Kahn's algorithm)."""
-    left = set(labels)
-    counts = {label: sum(other in left for other in inward[label]) for label in left}
-    free = [label for label, count in counts.items() if not count]
-    while free:
-        label = free.pop()
-        left.discard(label)
-        for other in outward[label]:
-            if other in left:
-                counts[other] -= 1
-                if not counts[other]:
-                    free.append(other)
-    return left
-
-
-def _reach(start: str, edges: dict[str, list[str]], within: set[str]) -> set[str]:
-    """Return what a path of at least one edge leads to from ``start``."""
-    seen: set[str] = set()
-    queue = [start]
-    while queue:
-        for other in edges[queue.pop()]:
-            if other in within and other not in seen:
-                seen.add(other)
-                queue.append(other)
-    return seen
+            raise NoSuchService(label, nearest(label, self.cards)) from None

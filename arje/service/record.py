@@ -99,10 +99,10 @@ class Service:
     Times are CLOCK_MONOTONIC in seconds. ``starts`` are the times of the latest attempts to start, for the start limit.
     ``restarts`` counts the automatic ones since somebody last started it by hand; ``step`` is the step of the back-off.
     ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``activation`` is whose wish the latest
-    start was. ``ready`` is None when there is nothing that could be ready. ``history`` holds the latest states with their
-    causes, oldest first. ``kill_method`` in ``stopping`` says why the process is still there. ``status_text`` is what it
-    says of itself (``STATUS=`` of sd_notify(3)), ``doing`` what arje does for it within its state: a hook, a step of a
-    stop.
+    start was. ``ready`` is None when there is nothing that could be ready; ``reached``: it has been up since it was last
+    started by hand. ``history`` holds the latest states with their causes, oldest first. ``kill_method`` in ``stopping``
+    says why the process is still there. ``status_text`` is what it says of itself (``STATUS=`` of sd_notify(3)), ``doing``
+    what arje does for it within its state: a hook, a step of a stop.
     """
 
     label: str
@@ -123,6 +123,7 @@ class Service:
     backoff_until: float | None = None
     kill_method: str | None = None
     ready: bool | None = None
+    reached: bool = False
     history: tuple[tuple[State, StateCause], ...] = ()
     status_text: str = ""
     doing: str = ""
@@ -142,8 +143,12 @@ class Service:
     @property
     def lacks_dependency(self) -> bool:
         """Whether it has failed for nothing but what it requires: it starts again when that recovers."""
-        failed = self.failure is not None and self.failure.reason is FailureReason.DEPENDENCY
-        return failed and self.state is State.FAILED
+        return self.lost_dependency and self.state is State.FAILED
+
+    @property
+    def lost_dependency(self) -> bool:
+        """Whether it stops, or has failed, because something that it requires went."""
+        return self.failure is not None and self.failure.reason is FailureReason.DEPENDENCY
 
     @property
     def is_coming(self) -> bool:

@@ -69,7 +69,9 @@ class Event(StrEnum):
     """Nobody wants it, and it has no process. Also clears ``done`` and ``failed``."""
     DEPENDENCIES_MET = "dependencies-met"
     SKIPPED = "skipped"
-    """A condition of the card (``only_if_exists``) does not hold."""
+    """A condition of the card does not hold, or it yields to one that it conflicts with."""
+    ASSERT_FAILED = "assert-failed"
+    """Something that the card asserts does not hold."""
     SPAWNED = "spawned"
     """Exec is confirmed; the incarnation is known."""
     READY = "ready"
@@ -105,6 +107,7 @@ def _table() -> dict[tuple[State, Event], State]:
         (s.STOPPED, e.WANTED): s.WAITING,
         (s.WAITING, e.DEPENDENCIES_MET): s.STARTING,
         (s.WAITING, e.SKIPPED): s.STOPPED,
+        (s.WAITING, e.ASSERT_FAILED): s.FAILED,
         (s.WAITING, e.UNWANTED): s.STOPPED,
         (s.WAITING, e.DEPENDENCY_FAILED): s.FAILED,
         (s.STARTING, e.SPAWNED): s.STARTING,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from arje.card.card import Card
+from arje.card.supervision import Kind
 from arje.errors import NoSuchService
 from arje.incarnation import Degradation, Grant, Incarnation
 from arje.service.record import HISTORY, Service, StateCause
@@ -178,7 +179,7 @@ def _books(old: Service, event: Event, state: State, cause: StateCause, changes:
         # A start by hand always goes through: the earlier starts no longer count against it.
         books.update(wanted=True, activation=cause, starts=(), step=0, restarts=0)
         if state is State.WAITING:
-            books.update(failure=None)
+            books.update(failure=None, reached=False)
     elif event in (Event.UNWANTED, Event.STOP, Event.SKIPPED):
         books.update(wanted=False)
     elif event is Event.RETRY_DUE:
@@ -186,7 +187,9 @@ def _books(old: Service, event: Event, state: State, cause: StateCause, changes:
     elif event is Event.RECOVERED:
         books.update(failure=None)
     elif event is Event.READY:
-        books.update(ready=True, failure=None)
+        books.update(ready=True, failure=None, reached=True)
+    elif event is Event.EXITED_DONE and old.card.supervision.kind is Kind.ONE_SHOT:
+        books.update(reached=True)
     if state is State.STARTING and old.state is State.WAITING:
         keep = max(old.card.supervision.rate_limit.starts, 1)
         books.update(starts=(*old.starts, cause.at)[-keep:], ready=False, kill_method=None, grants=(), degradations=())

@@ -94,13 +94,18 @@ class Aftermath:
     def stopped(self, **changes: Any) -> None:
         """The end of a stop; a wish that came meanwhile, or was never taken back, stays one."""
         self._own_end = None
-        wanted = self._table.get(self._label).wanted
+        service = self._table.get(self._label)
+        wanted = service.wanted
+        if not wanted and service.lost_dependency:
+            self._fire(Event.DEPENDENCY_FAILED, service.cause.who, service.cause.detail, **changes)
+            return
         lost = self._supervisor.needs.final_loss(self._label) if wanted and not self._supervisor.stopping else None
         if lost is not None:
+            changes["wanted"] = lost.requirement.recovers
             changes["failure"] = lost.failure
             self._fire(Event.DEPENDENCY_FAILED, lost.provider.label, str(lost), **changes)
         else:
-            self._fire(Event.STOPPED, "supervisor", "every process is gone", wanted=wanted, **changes)
+            self._fire(Event.STOPPED, service.cause.who, service.cause.detail, wanted=wanted, **changes)
 
     async def refused(self, card: Card, error: NotStarted) -> None:
         """Its body could not be made."""

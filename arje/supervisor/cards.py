@@ -55,7 +55,7 @@ def make_plan(directories: tuple[Path, ...], table: StateTable) -> CardPlan:
             runs = old[label].state in WITH_PROCESS
             changes.append(Change(label, "remove", "stops" if runs else "nothing"))
         elif label not in old:
-            changes.append(Change(label, "add", "starts" if new[label].enabled else "nothing"))
+            changes.append(Change(label, "add", "starts" if _starts(new[label], table) else "nothing"))
         elif fields := changed_fields(old[label].card, new[label]):
             runs = old[label].state in WITH_PROCESS
             feels = "restarts" if runs and any(field in _RESTARTS for field in fields) else "nothing"
@@ -65,6 +65,12 @@ def make_plan(directories: tuple[Path, ...], table: StateTable) -> CardPlan:
     problems = (*loaded.problems, *edges)
     token = hashlib.sha256(f"{digests}|{state}|{problems}".encode()).hexdigest()[:16]
     return CardPlan(token, loaded.cards, tuple(changes), problems)
+
+
+def _starts(card: Card, table: StateTable) -> bool:
+    """Whether a new card is started: the manager does, or one of those that it hooks itself into is wanted."""
+    hooked = any(name in table and table.get(name).wanted for name in card.hooked_to)
+    return card.enabled and (hooked or not card.hooked_to)
 
 
 def changed_fields(old: Card, new: Card) -> tuple[str, ...]:

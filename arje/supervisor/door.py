@@ -31,7 +31,7 @@ from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import harden, heal, live, snapshot
+from arje.supervisor import deps, harden, heal, live, snapshot, target, why
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.supervisor import Supervisor
 
@@ -95,29 +95,11 @@ class Door:
 
     def why(self, label: str) -> list[dict[str, Any]]:
         """Return the causal chain of a service's state, nearest cause first, across services. Raises NoSuchService."""
-        table, chain, seen = self._supervisor.table, [], set()
-        waiting = [label]
-        while waiting:
-            service = table.get(waiting.pop(0))
-            if service.label in seen:
-                continue
-            seen.add(service.label)
-            why = service.cause
-            chain.append(
-                {
-                    "label": service.label,
-                    "state": service.state.value,
-                    "who": why.who,
-                    "detail": why.detail,
-                    "wall": why.wall,
-                }
-            )
-            if why.who in table:
-                waiting.append(why.who)
-            if service.state is State.WAITING:
-                for name in self._supervisor.needs.waits_for(service.label):
-                    waiting += self._supervisor.graph.resolve(name, service.label)
-        return chain
+        return why.chain(self._supervisor, label)
+
+    def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]:
+        """Return the tree of what a service depends on, or of what depends on it (deps.py). Raises NoSuchService."""
+        return deps.tree(self._supervisor, label, reverse=reverse)
 
     def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]:
         """Return the last lines of services, in the order of time. Raises NoSuchService."""
@@ -245,12 +227,16 @@ class Door:
         life = self._supervisor.life(label)
         if service.state is State.STOPPING and not service.wanted and life is not None:
             life.hurry()  # who asks a second time does not want to wait
-        needed = [other for other in self._dependents(label) if other != label]
+        parts = [other for other in self._supervisor.graph.with_parts([label]) if other == label or self._runs(other)]
+        needed = [other for other in self._dependents(label) if other not in parts]
         if needed and not force:
             return self._result(service, "dependents") | {"detail": ", ".join(needed)}
-        for other in [*needed, label]:
-            self._supervisor.unwant(other, who)
+        ended = None
+        for other in [*needed, *parts]:
+            self._supervisor.unwant(other, who if other not in parts or other == label else label)
             ended = await self._supervisor.at_rest(other)
+        if label in self._supervisor.table:
+            ended = self._supervisor.table.get(label)
         if ended is None:
             return self._result(service, "done") | {"state": State.STOPPED.value, "detail": "its card is gone"}
         return self._stopped(ended)
@@ -267,12 +253,30 @@ class Door:
     def _dependents(self, label: str) -> list[str]:
         """The running services that would lose what they require, in the order in which they stop."""
         graph, table = self._supervisor.graph, self._supervisor.table
-        affected = graph.stopped_with([label], lambda other: other != label and table.get(other).is_up)
+        affected = graph.stopped_with(
+            graph.with_parts([label]), lambda other: other != label and table.get(other).is_up
+        )
         return [other for other in affected if table.get(other).state in WITH_PROCESS]
 
+    def _runs(self, label: str) -> bool:
+        """Whether a stop of a service would be felt: it has a process, or is on its way to one."""
+        table = self._supervisor.table
+        return label in table and table.get(label).state in {*WITH_PROCESS, State.WAITING, State.BACKOFF}
+
+    async def target(self, label: str, who: str) -> list[dict[str, Any]]:
+        """Start a target and stop all that it does not pull in (target.py). Raises NoSuchService."""
+        if not target.is_target(service := self._supervisor.table.get(label)):
+            return [self._result(service, "failed") | {"detail": "it is no target: it has a process of its own"}]
+        stopped = await target.switch(self._supervisor, label, who)
+        return [self._result(await self._supervisor.settled(label)), *(self._stopped(other) for other in stopped)]
+
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]:
-        """Stop and start services; what depends on them keeps running. Raises NoSuchService."""
+        """Stop and start services, and what is part of them; what depends on them keeps running. Raises NoSuchService."""
         chosen = self._named(labels)
+        named = {service.label for service in chosen}
+        for other in self._supervisor.graph.with_parts(named):
+            if other not in named and self._runs(other):
+                self._supervisor.again(other, who)
         for service in chosen:
             self._supervisor.again(service.label, who)
         results = []
@@ -407,7 +411,7 @@ class Door:
         await supervisor.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
         starts = [change.label for change in plan.changes if change.feels == "starts"]
         for label in supervisor.graph.start_order(starts):
-            supervisor.want(label, who)
+            supervisor.want(label, who, gently=True)
         return [self._result(await supervisor.settled_again(before)) for before in touched]
 
     async def _stop_those_that_go(self, going: list[str], who: str) -> None:

@@ -10,13 +10,13 @@ import signal
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from arje import log
 from arje.card.card import Card
+from arje.card.conditions import Conditions
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind
 from arje.errors import IncarnationRefused, SetupFailed
@@ -24,7 +24,7 @@ from arje.incarnation import Exit
 from arje.service.record import Failure, FailureReason, Service
 from arje.service.restart import is_success
 from arje.service.state import Event, State
-from arje.supervisor import hooks
+from arje.supervisor import conditions, hooks
 from arje.supervisor.aftermath import Aftermath
 from arje.supervisor.birth import DYING, SETUP, Birth
 from arje.supervisor.ending import End
@@ -133,7 +133,7 @@ class Life:
             if self._state is not State.WAITING:
                 return
         card = self._table.get(self._label).card
-        if card.only_if_exists and not await self._condition(card):
+        if (card.only_if_exists or card.conditions or card.asserts) and not await self._condition(card):
             return
         self._fire(Event.DEPENDENCIES_MET, "supervisor", "all that it needs is up")
         if isinstance(card.payload, Virtual):
@@ -143,15 +143,30 @@ class Life:
         self._start_again_if_wanted()
 
     async def _condition(self, card: Card) -> bool:
-        """Whether the card's condition holds; when it does not, the service is skipped."""
-        found: bool | None = None
+        """Whether all conditions and asserts hold; else the service is skipped, or fails. A thread looks: see stdio."""
+        found: conditions.Finding | None = None
         with trio.move_on_after(SETUP) as self._patience:
-            found = await self._host.ask(f"only_if_exists {card.only_if_exists}", partial(_exists, card.only_if_exists))
+            found = await self._look(card)
         self._patience = None
-        if self._state is State.WAITING and not found:
-            why = "there is no such path" if found is False else f"no answer in {SETUP:g} s"
-            self._fire(Event.SKIPPED, "condition", f"only_if_exists = {card.only_if_exists}: {why}")
+        if self._state is State.WAITING and (found is None or found.false):
+            what = f"{conditions.asked(card)}: no answer in {SETUP:g} s" if found is None else found.false
+            if found is not None and found.asserted:
+                failure = Failure(reason=FailureReason.CONDITION, field="asserts", detail=what)
+                self._fire(Event.ASSERT_FAILED, "condition", f"asserted: {what}", failure=failure)
+            else:
+                self._fire(Event.SKIPPED, "condition", what)
         return self._state is State.WAITING and self._supervisor.may_start(self._label)
+
+    async def _look(self, card: Card) -> conditions.Finding:
+        """Look at what the card's start depends on beside other services; conditions go before asserts."""
+        path, found = card.only_if_exists, conditions.Finding()
+        if path and not await self._host.ask(f"only_if_exists {path}", partial(conditions.exists, path)):
+            return conditions.Finding(f"only_if_exists = {path}: there is no such path")
+        if self._supervisor.watched.is_watching(card.label):
+            card = replace(card, conditions=Conditions())  # it would not be here if they did not hold
+        if card.conditions or card.asserts:
+            found = await self._host.ask(f"conditions of {card.label}", partial(conditions.look, card))
+        return found
 
     def _start_again_if_wanted(self) -> None:
         """Somebody asked for it again while it was stopping; whose wish that was is known already."""
@@ -287,10 +302,3 @@ class Life:
             LOG.error("something of a service is left", service=self._label, error=str(error))
         self._held = None
         return swept
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False

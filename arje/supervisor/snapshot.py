@@ -11,11 +11,12 @@ import hashlib
 import math
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.card import Card
+from arje.card.edges import KINDS
 from arje.card.payload import Native
 from arje.card.permissions import words
 from arje.card.probes import Health, Readiness, way_of
@@ -27,7 +28,9 @@ from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
+from arje.supervisor import conditions, deps
 from arje.supervisor.host import Living
+from arje.supervisor.why import broken
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -123,21 +126,22 @@ def needs(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:
     """Yield each name that a waiting service waits for, with what that waits for in its turn, and the last one's state."""
     if service.state is not State.WAITING:
         return
-    for name in supervisor.needs.waits_for(service.label):
-        chain, seen = [name], {service.label}
-        found = _meant(supervisor, name, service.label)
+    for wait in supervisor.needs.waits(service.label):
+        chain, seen = [wait.name], {service.label}
+        found = _first(supervisor, wait.providers)
         while found and found.state is State.WAITING and found.label not in seen:
             seen.add(found.label)
-            if not (further := supervisor.needs.waits_for(found.label)):
+            if not (further := supervisor.needs.waits(found.label)):
                 break
-            chain.append(further[0])
-            found = _meant(supervisor, further[0], found.label)
-        yield {"name": name, "chain": chain[1:], "state": found.state.value if found else None}
+            chain.append(further[0].name)
+            found = _first(supervisor, further[0].providers)
+        state = found.state.value if found else None
+        yield {"kind": wait.kind, "name": wait.name, "chain": chain[1:], "state": state}
 
 
-def _meant(supervisor: Supervisor, name: str, asker: str) -> Service | None:
-    """Return the service that a name in a card means: of several providers one that is up, else the first."""
-    found = [supervisor.table.get(label) for label in supervisor.graph.resolve(name, asker)]
+def _first(supervisor: Supervisor, labels: Iterable[str]) -> Service | None:
+    """Return the service that is meant by several: one that is up, else the first."""
+    found = [supervisor.table.get(label) for label in labels if label in supervisor.table]
     return next((service for service in found if service.is_up), found[0] if found else None)
 
 
@@ -155,14 +159,13 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "activation": list(activation(supervisor, service)),
             "kill_method": service.kill_method,
             "status_text": service.status_text,
-            "requires": list(card.requires),
-            "wants": list(card.wants),
-            "after": list(card.after),
-            "before": list(card.before),
+            **{kind: list(getattr(card, kind)) for kind in KINDS},
             "provides": list(card.provides),
             "dependencies": list(dependencies(supervisor, card)),
-            "required_by": list(supervisor.graph.dependents(service.label)),
-            "history": [_why(why) | {"state": state.value} for state, why in service.history],
+            "needed_by": list(supervisor.needs.askers(service.label)),
+            "tests": conditions.told(card),
+            "broken_edges": broken(supervisor, service.label),
+            "history": [_why(cause) | {"state": state.value} for state, cause in service.history],
             "log_dropped": supervisor.logs.of(service.label).dropped,
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
@@ -200,12 +203,13 @@ def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, A
 
 
 def dependencies(supervisor: Supervisor, card: Card) -> Iterator[dict[str, Any]]:
-    """Yield every edge that a card writes down, with the service it means and that one's state."""
-    for kind in ("requires", "wants", "after", "before"):
-        for name in getattr(card, kind):
-            found = _meant(supervisor, name, card.label)
-            label, state = (found.label, found.state.value) if found else (None, None)
-            yield {"kind": kind, "name": name, "label": label, "state": state}
+    """Yield every edge of a card, with the service it means and that one's state; a contract once for each that counts."""
+    for kind, name, labels in deps.edges(supervisor, card):
+        terms = deps.terms(card, kind, name)
+        found = [_first(supervisor, [label]) for label in labels] if kind == "contracts" else []
+        for service in found or [_first(supervisor, labels)]:
+            label, state = (service.label, service.state.value) if service else (None, None)
+            yield {"kind": kind, "name": name, "label": label, "state": state, "terms": terms}
 
 
 def _life(service: Service, now: float) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from arje.errors import CardProblem
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator
 from arje.incarnation import Exit, Incarnation
+from arje.service.faults import circle
 from arje.service.order import Graph
 from arje.service.record import Service, StateCause
 from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
@@ -31,9 +32,10 @@ from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
 from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.ties import Ties
+from arje.supervisor.watched import Watched
 
 LOG = log.logger()
-_RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 
 class Supervisor:
@@ -49,6 +51,8 @@ class Supervisor:
         self.table = StateTable()
         self.graph = Graph(())
         self.needs = Needs(self.table, lambda: self.graph)
+        self.ties = Ties(self)
+        self.watched = Watched(self)
         self.bells = Bells()
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
@@ -140,7 +144,9 @@ class Supervisor:
                 self.table.replace_card(card)
             else:
                 self.table.add(card, self.cause(who, card.source.file))
-        self.graph = Graph(cards)
+        self.graph = Graph.for_boot(cards)
+        for edge, cycle in self.graph.mended.broken:
+            LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
         self._ring_waiting()
 
     def _forget(self, label: str) -> None:
@@ -152,16 +158,24 @@ class Supervisor:
 
     # -- wishes --------------------------------------------------------------------------------------------------------
 
-    def want(self, label: str, who: str) -> None:
-        """Start a service and what it pulls in; nothing once the manager is stopping. Raises NoSuchService."""
+    def want(self, label: str, who: str, *, gently: bool = False) -> None:
+        """Start a service and what it pulls in, and stop what conflicts with them; nothing once the manager is stopping.
+
+        ``gently``: what conflicts with a service that is wanted already is skipped instead. Raises NoSuchService.
+        """
         if self.stopping:
             return
-        for pulled in self.graph.closure([label]):
+        taken = {label}
+        for pulled in self.graph.closure([label], self.needs.is_up):
             service = self.table.get(pulled)
             if pulled != label and (service.is_up or service.is_coming):
                 continue
             if service.state in (State.RUNNING, State.RELOADING, State.STARTING, State.WAITING):
                 continue
+            if self.ties.yields(pulled, taken - {pulled} if pulled != label else set(), gently=gently):
+                continue
+            taken.add(pulled)
+            self.ties.stop_rivals(pulled)
             why = self.cause(who) if pulled == label else self.cause(label, f"{label} needs it")
             self.table.fire(pulled, Event.WANTED, why)
 
@@ -270,23 +284,12 @@ class Supervisor:
 
     async def _stop_in_turn(self, label: str, who: str) -> None:
         try:
-            for follower in self._followers(label):
+            for follower in self.graph.followers(label):
                 await self.at_rest(follower)
         except Exception:
             LOG.exception("a service stops out of its turn", service=label)
         self._attempt_to_unwant(label, who)
         await self.at_rest(label)
-
-    def _followers(self, label: str) -> list[str]:
-        """Return the labels that come after one: they stop before it."""
-        found = []
-        for service in self.table:
-            card = service.card
-            names = (*card.requires, *card.wants, *card.after)
-            if service.label != label and any(label in self.graph.resolve(name, card.label) for name in names):
-                found.append(service.label)
-        before = self.table.get(label).card.before if label in self.table else ()
-        return found + [other for name in before for other in self.graph.resolve(name, label)]
 
     async def _sweep(self) -> None:
         """Kill what services have left behind: whoever is below us now has lost the service that it belonged to."""
@@ -320,13 +323,17 @@ class Supervisor:
             LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
             if (life := self._lives.get(new.label)) is not None:
                 life.state_changed(new)
+        if old.state is not new.state or old.degradations != new.degradations:
             if not self.stopping and new.label not in self.going:
-                for asker in self.needs.askers(new.label):
-                    self._feel(asker, new)
+                self.ties.changed(old, new)
             self._ring_waiting()
+        if old.state is not new.state:
             self._follow_up(new)
         self.bells.ring(new.label)
-        if new.state is State.WAITING and not self._fails_at_once(new.label):
+        if new.state is State.WAITING and not self.ties.fails_at_once(new.label):
+            self.ties.pull_spares(new.label)
+            if new.card.live_conditions and self._nursery is not None:
+                self.watched.begin(new.label)
             self._live(new.label)
 
     def _follow_up(self, new: Service) -> None:
@@ -335,29 +342,6 @@ class Supervisor:
         for label in names if not self.stopping else ():
             if label in self.table:
                 self.want(label, new.label)
-
-    def _feel(self, label: str, change: Service) -> None:
-        """Let one who requires a service feel what became of it."""
-        if label not in self.table:
-            return
-        service = self.table.get(label)
-        if service.state is State.WAITING:
-            self._fails_at_once(label)
-        elif service.state in _RUNS and change.state not in WITH_PROCESS and not change.is_up:
-            if (lost := self.needs.loss(label)) is not None:
-                self.table.fire(label, Event.STOP, self.cause(lost.provider.label, str(lost)), wanted=True)
-        elif service.lacks_dependency and service.wanted and self.needs.loss(label) is None:
-            self.table.fire(label, Event.RECOVERED, self.cause(change.label, f"{change.label} is {change.state.value}"))
-
-    def _fails_at_once(self, label: str) -> bool:
-        """Let a waiting service fail when what it requires has failed for good. Returns whether it does not wait."""
-        if label not in self.table or self.table.get(label).state is not State.WAITING:
-            return True
-        lost = None if self.stopping else self.needs.final_loss(label)
-        if lost is not None:
-            why = self.cause(lost.provider.label, str(lost))
-            self.table.fire(label, Event.DEPENDENCY_FAILED, why, failure=lost.failure)
-        return lost is not None
 
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:

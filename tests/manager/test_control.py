@@ -89,6 +89,8 @@ EVERYTHING = {
     "crashing": sh("exit 3") + '[supervision]\nrestart = "on-failure"\ninitial = 1000\nmax = 5000\n',
     "once": sh("true") + '[supervision]\nkind = "one-shot"\n',
     "down": "enabled = false\n" + sh("true"),
+    "picky": 'contracts = [{any = ["once", "nothing"]}]\nrequires = {group = "undegraded"}\n'
+    + sh("exec sleep infinity"),
     "skipped": 'only_if_exists = "/no/such"\n' + sh("true"),
 }
 
@@ -106,6 +108,7 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
     calls: list[tuple[str, dict[str, Any]]] = [
         *((name, {}) for name in ("Ping", "GetManager", "List", "Logs", "Doctor", "Plan", "Schema", "Apply")),
         *(("Why", {"label": label}) for label in EVERYTHING),
+        *(("Deps", {"label": label, "reverse": reverse}) for label in EVERYTHING for reverse in (False, True)),
         *(("Forecast", {"label": label}) for label in (*EVERYTHING, "new")),
         ("List", {"labels": None, "full": True}),
         ("Wait", {"labels": ["running"]}),
@@ -115,6 +118,7 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Check", {"name": "x.toml", "text": "colour = 1"}),
         ("Check", {"name": "x.toml", "text": sh("true", 'hostname = "h"')}),
         ("Start", {"labels": ["refused", "broken", "running"]}),
+        ("Target", {"label": "down"}),
         ("Stop", {"labels": ["group", "down"], "force": None}),
         ("Restart", {"labels": ["running"]}),
         ("TryRestart", {"labels": ["running", "down"]}),

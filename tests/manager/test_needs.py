@@ -111,7 +111,7 @@ def test_who_waits_for_a_service_that_is_skipped_waits_on_and_is_not_waited_for(
     )
     front = manager.settle("front")
     assert front["state"] == "waiting"
-    assert front["waiting_for"] == [{"name": "mid", "chain": ["skipped"], "state": "stopped"}]
+    assert front["waiting_for"] == [{"kind": "requires", "name": "mid", "chain": ["skipped"], "state": "stopped"}]
     manager.write("more", SLEEP)
     assert manager.call("Apply", token="")["plan"]["applied"]
 

@@ -1,0 +1,71 @@
+"""Why a service is in its state: one causal chain, nearest cause first, across services and all kinds of edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from arje.service.faults import circle
+from arje.service.record import Service
+from arje.service.state import State
+
+if TYPE_CHECKING:
+    from arje.supervisor.supervisor import Supervisor
+
+
+def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
+    """Return the links of the chain as plain data. Raises NoSuchService."""
+    table, found, seen = supervisor.table, list[dict[str, Any]](), set[str]()
+    waiting = [label]
+    while waiting:
+        service = table.get(waiting.pop(0))
+        if service.label in seen:
+            continue
+        seen.add(service.label)
+        who, detail = service.cause.who, service.cause.detail
+        if service.state is State.WAITING:
+            detail = "; ".join(filter(None, (detail, waits(supervisor, service))))
+        if service.state is State.STOPPED and who == "cards.d" and service.card.enabled and service.card.hooked_to:
+            detail = f"started by {', '.join(_hooks(supervisor, service))}"
+        found.append(_link(service, who, detail))
+        found += (_link(service, "cards.d", told) for told in broken(supervisor, service.label))
+        if who in table:
+            waiting.append(who)
+        if service.state is State.WAITING:
+            waiting += (other for wait in supervisor.needs.waits(service.label) for other in wait.providers)
+    return found
+
+
+def _link(service: Service, who: str, detail: str) -> dict[str, Any]:
+    return {
+        "label": service.label,
+        "state": service.state.value,
+        "who": who,
+        "detail": detail,
+        "wall": service.cause.wall,
+    }
+
+
+def _hooks(supervisor: Supervisor, service: Service) -> Iterator[str]:
+    """Yield those that start a service which the manager does not start by itself."""
+    for name in service.card.hooked_to:
+        known = supervisor.graph.resolve(name, service.label)
+        yield f"{name} ({supervisor.table.get(known[0]).state.value if known else 'no such service'})"
+
+
+def waits(supervisor: Supervisor, service: Service) -> str:
+    """Return what a service waits for, by the rules of its card; empty when it is about to start."""
+    told = [
+        f"{wait.kind} {wait.name}{'' if wait.providers or wait.kind == 'conditions' else ' (no such service)'}"
+        for wait in supervisor.needs.waits(service.label)
+    ]
+    return f"waits: {', '.join(dict.fromkeys(told))}" if told else ""
+
+
+def broken(supervisor: Supervisor, label: str) -> list[str]:
+    """Return the orders at a service that are not kept because they are part of a circle, in words."""
+    return [
+        f"the order of {edge} is not kept: {circle(supervisor.graph, cycle)}"
+        for edge, cycle in supervisor.graph.mended.broken
+        if label in (edge.first, edge.then)
+    ]
