@@ -45,7 +45,10 @@ class World:
         self.found = found
         self.host = host
         self.clock = clock
-        self.labels = [service.label for service in found.table]
+
+    @property
+    def labels(self) -> list[str]:
+        return [service.label for service in self.found.table]
 
     # -- moves ---------------------------------------------------------------------------------------------------------
 
@@ -148,7 +151,8 @@ class World:
 
     def _is_over(self, name: str, asker: str) -> bool:
         ends = (State.FAILED, State.DONE)
-        return not self._is_up(name, asker) and all(one.state in ends for one in self._providers(name, asker))
+        providers = self._providers(name, asker)
+        return bool(providers) and not self._is_up(name, asker) and all(one.state in ends for one in providers)
 
     async def calm(self) -> None:
         """Let the world be kind for a long time: set-ups succeed, who is told to go goes. Then nothing is on its way."""
@@ -220,7 +224,7 @@ class World:
 @asynccontextmanager
 async def world(directory: Path, cards: Sequence[Card], clock: MockClock, play: Play = HAND) -> AsyncIterator[World]:
     """Make a world. What is left of it at the end is thrown away."""
-    host = PlayedHost({card.label: (play,) for card in cards})
+    host = PlayedHost(default=play)
     found = Supervisor(host, Logs(directory))
     async with trio.open_nursery() as nursery, host.running():
         await nursery.start(found.run)
