@@ -142,6 +142,9 @@ class Supervisor:
                 self.table.add(card, self.cause(who, card.source.file))
         self.graph = Graph(cards)
         self._ring_waiting()
+        for service in self.table:  # what a running one requires by its new card is started, as its own start would
+            if service.state in _RUNS and self.needs.loss(service.label) is not None:
+                self.want(service.label, who)
 
     def _forget(self, label: str) -> None:
         self.table.remove(label)

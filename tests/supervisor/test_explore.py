@@ -18,24 +18,24 @@ VIRTUAL = Card(label="a", payload=Virtual())
 NEEDS = card("b", requires=("a",))
 #: Worlds, and the least number of moments that they have within the depth that is explored: fewer, and moves are missing.
 ALONE = {
-    "a daemon": ([card("a")], 14),
-    "a daemon that starts again": ([card("a", supervision=KEPT)], 25),
+    "a daemon": ([card("a")], 12),
+    "a daemon that starts again": ([card("a", supervision=KEPT)], 12),
     "a one-shot": ([card("a", supervision=ONCE)], 12),
 }
 TOGETHER = {
-    "requires": ([card("a"), NEEDS], 100),
-    "requires, both start again": ([card("a", supervision=KEPT), card("b", requires=("a",), supervision=KEPT)], 100),
-    "wants": ([card("a"), card("b", wants=("a",))], 100),
-    "after": ([card("a"), card("b", after=("a",))], 100),
-    "before": ([card("a", before=("b",)), card("b")], 100),
-    "requires a one-shot": ([card("a", supervision=ONCE), NEEDS], 60),
-    "requires what has no process": ([VIRTUAL, NEEDS], 20),
-    "what has no process requires": ([Card(label="b", payload=Virtual(), requires=("a",)), card("a")], 40),
+    "requires": ([card("a"), NEEDS], 30),
+    "requires, both start again": ([card("a", supervision=KEPT), card("b", requires=("a",), supervision=KEPT)], 30),
+    "wants": ([card("a"), card("b", wants=("a",))], 30),
+    "after": ([card("a"), card("b", after=("a",))], 30),
+    "before": ([card("a", before=("b",)), card("b")], 30),
+    "requires a one-shot": ([card("a", supervision=ONCE), NEEDS], 30),
+    "requires what has no process": ([VIRTUAL, NEEDS], 10),
+    "what has no process requires": ([Card(label="b", payload=Virtual(), requires=("a",)), card("a")], 20),
     "requires one of two": (
         [card("a", provides=("x",)), card("c", provides=("x",)), card("b", requires=("x",))],
-        150,
+        40,
     ),
-    "a chain": ([card("a", supervision=KEPT), NEEDS, card("c", requires=("b",))], 100),
+    "a chain": ([card("a", supervision=KEPT), NEEDS, card("c", requires=("b",))], 30),
 }
 
 
@@ -62,16 +62,16 @@ def explore(directory: Path, cards: Sequence[Card], depth: int, *, pairs: bool, 
 @pytest.mark.parametrize("name", ALONE)
 def test_every_move_of_one_service_in_every_moment(tmp_path: Path, name: str, play: Play) -> None:
     cards, least = ALONE[name]
-    assert explore(tmp_path, cards, 5, pairs=True, play=play) >= least
+    assert explore(tmp_path, cards, 5 if play is HAND else 3, pairs=True, play=play) >= least
 
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("name", TOGETHER)
 def test_every_move_of_services_that_need_each_other(tmp_path: Path, name: str) -> None:
     cards, least = TOGETHER[name]
-    assert explore(tmp_path, cards, 5 if len(cards) == 2 else 4, pairs=False) >= least
+    assert explore(tmp_path, cards, 4 if len(cards) == 2 else 3, pairs=False) >= least
 
 
 @pytest.mark.usefixtures("quiet")
 def test_every_two_moves_together_of_two_services(tmp_path: Path) -> None:
-    assert explore(tmp_path, [card("a", supervision=KEPT), NEEDS], 3, pairs=True) >= 60
+    assert explore(tmp_path, [card("a", supervision=KEPT), NEEDS], 3, pairs=True) >= 40

@@ -145,8 +145,7 @@ class Lives(RuleBasedStateMachine):
         self._directory = Path(tempfile.mkdtemp(prefix="arje-test."))
         self._cards = self._directory / "cards"
         self._cards.mkdir()
-        self._shapes = dict(zip(LABELS, shapes, strict=True))
-        for label, shape in self._shapes.items():
+        for label, shape in zip(LABELS, shapes, strict=True):
             (self._cards / f"{label}.toml").write_text(toml(label, shape))
         self._stage = Stage(self._cards, HARD if hard else HAND)
         self._apart = True
@@ -178,14 +177,12 @@ class Lives(RuleBasedStateMachine):
 
     @rule(label=st.sampled_from(LABELS), shape=st.none() | CARDS)
     def reload(self, label: str, shape: dict[str, Any] | None) -> None:
-        """Somebody writes a card, or takes it away, and applies that. Edges stay: new ones count from the next start."""
+        """Somebody writes a card, or takes it away, and applies that."""
         file = self._cards / f"{label}.toml"
         if shape is None:
             file.unlink(missing_ok=True)
         else:
-            known = self._shapes.get(label, shape)
-            self._shapes[label] = shape | {key: known[key] for key in ("edges", "provides")}
-            file.write_text(toml(label, self._shapes[label]))
+            file.write_text(toml(label, shape))
 
         async def apply() -> None:
             await self._stage.door.apply("", WHO)
