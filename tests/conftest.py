@@ -37,8 +37,8 @@ needs_cgroup = pytest.mark.skipif(not HAS_CGROUP, reason="no writable cgroup2 he
 no_cgroup = pytest.mark.skipif(HAS_CGROUP and os.geteuid() != 0, reason="this user has a delegated cgroup")
 
 
-def python_for_nobody() -> tuple[str, dict[str, str]] | None:
-    """Return an interpreter that an ordinary user may execute, and its environment; None when there is none here."""
+def python_for_nobody(prefix: tuple[str, ...] = ()) -> tuple[str, dict[str, str]] | None:
+    """Return an interpreter that an ordinary user may execute after ``prefix``, and its environment; None for none."""
     site = next(path for path in sys.path if path.endswith("site-packages"))
     debian = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     tries: list[tuple[str, dict[str, str]]] = [(sys.executable, {}), (debian, {"PYTHONPATH": f"{ROOT}:{site}"})]
@@ -48,6 +48,7 @@ def python_for_nobody() -> tuple[str, dict[str, str]] | None:
             f"--reuid={NOBODY}",
             f"--regid={NOBODY}",
             "--clear-groups",
+            *prefix,
             python,
             "-c",
             "import arje.init.daemon",
@@ -69,7 +70,7 @@ class Manager:
         self.cards.mkdir(exist_ok=True)
         python, more = sys.executable, {}
         if user:
-            found = python_for_nobody()
+            found = python_for_nobody(prefix)
             if found is None:
                 pytest.skip("no interpreter that user nobody may execute")
             python, more = found

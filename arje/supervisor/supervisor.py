@@ -148,6 +148,9 @@ class Supervisor:
         for edge, cycle in self.graph.mended.broken:
             LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
         self._ring_waiting()
+        for service in self.table:  # what a running one requires by its new card is started, as its own start would
+            if service.state in _RUNS and self.needs.loss(service.label) is not None:
+                self.want(service.label, who)
 
     def _forget(self, label: str) -> None:
         self.table.remove(label)

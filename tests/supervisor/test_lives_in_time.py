@@ -301,3 +301,27 @@ async def test_a_wish_that_is_taken_back_during_a_stop_is_none(tmp_path: Path, a
         await reach(found, "a", State.STOPPED)
         await trio.sleep(100)
         assert (found.table.get("a").state, len(host.of("a"))) == (State.STOPPED, 1)
+
+
+async def test_what_a_running_service_requires_by_its_new_card_is_started(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with playing(tmp_path, card("db"), card("web")) as (found, _):
+        found.want("web", "test")
+        await reach(found, "web", State.RUNNING)
+        found.set_cards([card("db"), card("web", requires=("db",))], "apply")
+        assert (await reach(found, "db", State.RUNNING)).cause
+        assert times(found, "web", State.RUNNING) == [0]
+
+
+async def test_who_counted_as_up_by_its_old_card_starts_again_for_those_who_require_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    once = card("db", supervision=Supervision(kind=Kind.ONE_SHOT))
+    web = card("web", requires=("db",))
+    async with playing(tmp_path, once, web, db=[Play(runs=1), Play()]) as (found, _):
+        found.want("web", "test")
+        await reach(found, "web", State.RUNNING)
+        found.set_cards([card("db"), web], "apply")
+        await reach(found, "db", State.RUNNING)
+        assert times(found, "web", State.RUNNING) == [1]
