@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Final
 
 SYSTEM_RUNTIME: Final = Path("/run/arje")
-SYSTEM_CARDS: Final = (Path("/usr/lib/arje/cards.d"), Path("/etc/arje/cards.d"), Path("/run/arje/cards.d"))
+#: As in systemd.unit(5): what the administrator wrote hides what lives until the next boot, and that what packages ship.
+SYSTEM_CARDS: Final = (Path("/usr/lib/arje/cards.d"), Path("/run/arje/cards.d"), Path("/etc/arje/cards.d"))
+CARDS_NAME: Final = "cards.d"
+#: In the runtime directory: the cards of ``arjectl run``, which go when their services have ended.
+TRANSIENT_NAME: Final = "transient.d"
+CACHE_NAME: Final = "cards.cache"
+SYSTEM_CACHE: Final = Path("/var/cache/arje", CACHE_NAME)
 SOCKET_NAME: Final = "io.arje"
 LOCK_NAME: Final = "lock"
 LOGS_NAME: Final = "logs"
@@ -25,7 +31,20 @@ def user_runtime() -> Path:
 def user_cards() -> tuple[Path, ...]:
     """Return the card directories of a user's own manager, the later overriding the earlier."""
     config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return (Path(config, "arje", "cards.d"),)
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return (
+        Path("/usr/lib/arje/user-cards.d"),
+        Path(data, "arje", CARDS_NAME),
+        user_runtime() / CARDS_NAME,
+        Path("/etc/arje/user-cards.d"),
+        Path(config, "arje", CARDS_NAME),
+    )
+
+
+def user_cache() -> Path:
+    """Return where a user's own manager keeps its compiled cards."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache, "arje", CACHE_NAME)
 
 
 def socket_of(runtime_dir: Path) -> Path:

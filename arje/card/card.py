@@ -13,7 +13,7 @@ from arje.card.conditions import Conditions, live
 from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
 from arje.card.payload import Payload, Virtual
-from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
+from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, kept, many, matching, text, whole_rule
 from arje.card.soma import Soma
 from arje.card.supervision import Supervision, patience
 from arje.card.unreadable import Unreadable, shown
@@ -32,6 +32,19 @@ def _path(value: Any) -> str:
     return path
 
 
+def _pin(value: Any) -> str:
+    if value not in ("", "started", "stopped"):
+        raise Unreadable("", f"{shown(value)} is no pin", 'write "started" or "stopped"')
+    return str(value)
+
+
+def _table(value: Any) -> Any:
+    if value is not None and not isinstance(value, dict):
+        raise Unreadable("", f"{shown(value)} is not a table", "write [{name}]")
+    return kept(value)
+
+
+MOST_COPIES: Final = 1000
 _LINEAGE: Final = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
@@ -55,21 +68,43 @@ class Permissions:
     """``none``: it sees its own alone; ``full``: the host's. A number: how many it may have (``cgroup.pids_max``)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the files that a card is made of, and the digest of its text."""
+
+    file: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a card came from: file, digest of its bytes, and the line of every field (``soma.namespaces`` → 12)."""
+    """Where a card came from: file, digest, and the line of every field (``soma.namespaces`` → 12).
+
+    ``parts`` are the files that made it, the card's own first, then its drop-ins; ``owners`` names the part of the fields
+    that are not the first one's. ``digest`` is that of all of it. ``template`` is the label of the template that it is an
+    instance of. ``mask`` is the file that keeps it from starting.
+    """
 
     file: str = ""
     digest: str = ""
     lines: dict[str, int] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    owners: dict[str, int] = field(default_factory=dict)
+    template: str = ""
+    mask: str = ""
 
     def line_of(self, dotted: str) -> int:
-        """Return the line of a field or of its nearest parent that is in the file; 0 when none is."""
-        while dotted:
-            if dotted in self.lines:
-                return self.lines[dotted]
+        """Return the line of a field or of its nearest parent that is in a file; 0 when none is."""
+        return self.lines.get(self._known(dotted), 0)
+
+    def file_of(self, dotted: str) -> str:
+        """Return the file that :meth:`line_of` speaks of: the card's own, or a drop-in."""
+        return self.parts[owner].file if (owner := self.owners.get(self._known(dotted), 0)) else self.file
+
+    def _known(self, dotted: str) -> str:
+        while dotted and dotted not in self.lines:
             dotted = dotted.rpartition(".")[0]
-        return self.lines.get("", 0)
+        return dotted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +159,16 @@ class Card:
     """Capability names that other cards may require."""
     enabled: Flag = True
     """Whether the manager starts it by itself, or those that it is ``required_by`` or ``wanted_by`` do."""
+    masked: Flag = False
+    """Nothing starts it, no hand either. A file of no bytes in its card's place, or a link to /dev/null, says the same."""
+    pinned: Annotated[str, Rule(_pin, {"enum": ["", "started", "stopped"]})] = ""
+    """``stopped``: nothing starts it but a hand that names it; ``started``: no failure or stop of another stops it."""
+    variables: Annotated[Any, Rule(_table, {"type": "object"})] = None
+    """Values for ``%{name}`` in the texts of this card. With this table, and in templates, texts have specifiers."""
+    copies: Annotated[int, whole_rule(0, MOST_COPIES)] = 0
+    """In a template (``web@.toml``): as many instances, ``web@1`` and up."""
+    instances: Texts = ()
+    """In a template: its instances by name, ``["blue"]`` for ``web@blue``."""
     only_if_exists: Annotated[str, Rule(_path, {"type": "string", "pattern": "^(/.*)?$"})] = ""
     """Start only when this absolute path is there; else the service is skipped, and says so."""
     conditions: Conditions = field(default_factory=Conditions)
@@ -160,9 +205,16 @@ class Card:
 
 
 def itself(card: Card) -> list[Unreadable]:
-    """Return what a card says of itself as if it were another, and terms of edges that it does not have."""
+    """Return what a card says of itself and cannot: edges to itself, terms that it does not have, copies of no template."""
     own = {card.label, *card.provides}
     wrong = [
+        Unreadable(field, f"only a template has {field}", f"name the file {card.label}@.toml")
+        for field in ("copies", "instances")
+        if getattr(card, field) and not card.label.endswith("@")
+    ]
+    if card.label.endswith("@"):
+        wrong.append(Unreadable("label", "only a template's ends with @", f"name the file {card.label}.toml"))
+    wrong += [
         Unreadable(f"{edge}.{index}", f"{name!r} is this card itself", "remove it")
         for edge in KINDS
         for index, name in enumerate(getattr(card, edge))

@@ -208,7 +208,8 @@ def spelled(raw: dict[str, Any], wrong: list[Unreadable], seconds: Callable[[Any
             terms += reader.terms(kind, table)
             reader.raw[kind] = list(table)
     if terms:
-        reader.raw["terms"] = [*raw.get("terms", ()), *terms]
+        known = raw.get("terms", [])
+        reader.raw["terms"] = [*known, *terms] if isinstance(known, list) else known  # which is then found wrong
     if isinstance(contracts := raw.get("contracts"), list):
         reader.raw["contracts"] = list[Any]()
         for index, value in enumerate(contracts):

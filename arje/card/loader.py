@@ -11,80 +11,63 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from arje.card import ancestor, lines, normalise, words
 from arje.card.card import Card, Source, itself
-from arje.card.clash import clashing
-from arje.card.disk import SUFFIXES, NoText, card_files, read
+from arje.card.disk import SUFFIXES, NoText, read
+from arje.card.layers import Hidden, name_of
 from arje.card.lines import Places
+from arje.card.merge import Document, merge, source_of
 from arje.card.payload import Legacy, Native, Payload
+from arje.card.specifiers import Meaning, Surroundings, expand, variables_of
 from arje.card.unreadable import Unreadable
 from arje.errors import CardError, CardProblem
 
-__all__ = ["SUFFIXES", "Loaded", "adapter", "card_of", "load_dirs", "load_file", "load_files", "load_text"]
+if TYPE_CHECKING:  # it takes 0.1 s, and a manager whose cards have not changed does not need it (cache.py)
+    from pydantic import TypeAdapter
+
+    from arje.card.template import Template
+
+__all__ = ["SUFFIXES", "Document", "Loaded", "adapter", "card_of", "judge", "load_file", "load_text", "parse"]
+
+#: Returns the drop-ins of a label.
+Dropins = Callable[[str], Sequence[Document]]
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The good cards, and what is wrong with the others."""
+    """The good cards, and what is wrong with the others; the templates among the files, the files that do not count, and
+    the labels that have drop-ins and no card."""
 
     cards: tuple[Card, ...]
     problems: tuple[CardProblem, ...]
+    templates: tuple[Template, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    strays: tuple[str, ...] = ()
 
 
 @cache
 def adapter() -> TypeAdapter[Card]:
     """Return the validator of cards, built once."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(Card)
 
 
 @cache
 def _program(kind: type[Native]) -> TypeAdapter[Native]:
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)
 
 
-def load_dirs(directories: Iterable[Path]) -> Loaded:
-    """Load every card file of the directories; a file hides one of the same name in an earlier directory.
-
-    A directory that is not there holds no cards; one that cannot be read is a problem.
-    """
-    chosen: dict[str, Path] = {}
-    problems: list[CardProblem] = []
-    for directory in directories:
-        try:
-            chosen |= {file.name: file for file in card_files(directory)}
-        except NoText as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                problems.append(error.problem)
-    loaded = load_files(chosen[name] for name in sorted(chosen))
-    return Loaded(loaded.cards, (*problems, *loaded.problems))
-
-
-def load_files(files: Iterable[Path]) -> Loaded:
-    """Load card files. Of two cards with one label, or whose cgroups are not apart, the second is a problem."""
-    cards: dict[str, Card] = {}
-    problems: list[CardProblem] = []
-    for file in files:
-        loaded = load_file(file)
-        problems += loaded.problems
-        for card in loaded.cards:
-            if (first := cards.get(card.label)) is None:
-                cards[card.label] = card
-                continue
-            message = f"{card.label!r} is already the label of a card in {first.source.file}"
-            line = card.source.line_of("label")
-            problems.append(CardProblem(str(file), line, "label", message, "choose another label"))
-    for card, problem in clashing(cards.values()):
-        problems.append(problem)
-        del cards[card.label]
-    return Loaded(tuple(cards.values()), tuple(problems))
+def _none(_label: str) -> Sequence[Document]:
+    return ()
 
 
 def load_file(file: Path) -> Loaded:
@@ -95,8 +78,28 @@ def load_file(file: Path) -> Loaded:
         return Loaded((), (error.problem,))
 
 
-def load_text(file: Path, text: str) -> Loaded:
-    """Load the text of one card file; the suffix of its name tells the language."""
+def load_text(file: Path, text: str, dropins: Dropins = _none, here: Surroundings | None = None) -> Loaded:
+    """Load the text of one card file; the suffix of its name tells the language. A template gives the instances that it
+    names."""
+    parsed = parse(file, text)
+    if isinstance(parsed, Loaded):
+        return parsed
+    here = here or Surroundings()
+    document, places = parsed
+    if file.suffix == ".json":
+        return _ancestors(document, places, dropins, here)
+    name = name_of(file)
+    if name.endswith("@"):
+        from arje.card.template import template_of
+
+        own = [document, *dropins(name)]
+        return template_of(name, own, lambda label: dropins(label)[len(own) - 1 :]).listed_cards(here)
+    label = document.raw.get("label", name)
+    return judge([document, *(dropins(label) if isinstance(label, str) else ())], name, here)
+
+
+def parse(file: Path, text: str) -> tuple[Document, Places] | Loaded:
+    """Return a file's table and its places; or the one problem that it is no table."""
     text = text.removeprefix("\ufeff")  # the mark that some editors begin a file with
     try:
         if file.suffix == ".json":
@@ -119,10 +122,12 @@ def load_text(file: Path, text: str) -> Loaded:
         return _bad(file, 1, "a card is an object", 'begin with {"label": …}')
     if not raw:
         return _bad(file, 0, "empty: it says nothing", 'write what runs, [payload]; or payload = "virtual" for a group')
-    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-    if file.suffix == ".json":
-        return _ancestors(file, raw, places, digest)
-    return _one(file, {"label": file.stem} | raw, Source(file=str(file), digest=digest, lines=places.lines), [])
+    return Document(str(file), digest_of(text), raw, places.lines), places
+
+
+def digest_of(text: str) -> str:
+    """Return what tells the text of one file from any other."""
+    return hashlib.sha256(text.removeprefix("\ufeff").encode(errors="surrogatepass")).hexdigest()
 
 
 def _json(text: str) -> Any:
@@ -137,15 +142,18 @@ def _json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse, parse_float=finite)
 
 
-def _ancestors(file: Path, raw: dict[str, Any], places: Places, digest: str) -> Loaded:
+def _ancestors(document: Document, places: Places, dropins: Dropins, here: Surroundings) -> Loaded:
     cards: list[Card] = []
     problems: list[CardProblem] = []
     each = ancestor.places_of_each(places)
-    for document in ancestor.documents(raw):
-        own = each.get(document.prefix, Places())
-        wrong = [*document.wrong, *(Unreadable(path, "is there twice", "remove one") for path in own.twice)]
-        card = ancestor.translate(document.raw, wrong)
-        loaded = _one(file, card, Source(file=str(file), digest=digest, lines=own.lines | own.twice), wrong)
+    for found in ancestor.documents(document.raw):
+        own = each.get(found.prefix, Places())
+        wrong = [*found.wrong, *(Unreadable(path, "is there twice", "remove one") for path in own.twice)]
+        card = ancestor.translate(found.raw, wrong)
+        label = card.get("label")
+        more = dropins(label) if isinstance(label, str) else ()
+        first = Document(document.file, document.digest, card, own.lines | own.twice)
+        loaded = judge([first, *more], "", here, wrong)
         cards += loaded.cards
         problems += loaded.problems
     return Loaded(tuple(cards), tuple(problems))
@@ -156,14 +164,58 @@ def card_of(raw: dict[str, Any], origin: str) -> Card:
 
     Raises CardError with every problem.
     """
-    loaded = _one(Path(origin), raw, Source(), [])
+    loaded = _one(raw, Source(file=origin), [])
     if loaded.problems:
         raise CardError(loaded.problems)
-    return loaded.cards[0]
+    return replace(loaded.cards[0], source=Source())
 
 
-def _one(file: Path, raw: dict[str, Any], source: Source, wrong: list[Unreadable]) -> Loaded:
+def judge(
+    documents: Sequence[Document],
+    name: str,
+    here: Surroundings,
+    wrong: Sequence[Unreadable] = (),
+    *,
+    template: str = "",
+    sample: bool = False,
+) -> Loaded:
+    """Return the card that documents make, the first with the others over it, or every problem of it.
+
+    ``name`` is the label when the first gives none. ``template``: the card is an instance of that. ``sample``: its name is
+    invented, so that what only the name makes wrong is no problem.
+    """
+    merged = merge(documents)
+    raw = {"label": name} | merged.raw if name else dict(merged.raw)
+    digest = documents[0].digest
+    if template or len(documents) > 1:
+        digest = digest_of("\n".join([template and name, *(f"{each.file} {each.digest}" for each in documents)]))
+    source = replace(source_of(documents, merged, digest), template=template)
+    raw, problems, touched = _expanded(raw, here, template)
+    loaded = _one(raw, source, [*wrong, *problems])
+    bad = [problem for problem in loaded.problems if not (sample and problem.field in touched)]
+    if merged.problems:
+        return Loaded((), (*merged.problems, *bad))
+    return Loaded(loaded.cards, tuple(bad))
+
+
+def _expanded(
+    raw: dict[str, Any], here: Surroundings, template: str
+) -> tuple[dict[str, Any], list[Unreadable], frozenset[str]]:
+    """Expand the specifiers of a card that has any; returns the fields that had them, as far as they went well."""
+    label = raw.get("label")
+    if not isinstance(label, str) or not (template or "variables" in raw):
+        return raw, [], frozenset()
+    meaning = Meaning(label, label.partition("@")[2] if template else None, here, {})
+    variables, wrong = variables_of(raw, meaning)
+    raw, more, touched = expand(raw, replace(meaning, variables=variables))
+    broken = {each.field for each in more}
+    return raw, wrong + more, frozenset(touched - broken)
+
+
+def _one(raw: dict[str, Any], source: Source, wrong: list[Unreadable]) -> Loaded:
     """Judge one card; ``wrong`` is what is wrong with it already."""
+    from pydantic import ValidationError
+
     raw, more = normalise.card(raw)
     wrong = [*wrong, *more]
     if "source" in raw:  # the loader's own; to a file it is a name like any other
@@ -181,9 +233,14 @@ def _one(file: Path, raw: dict[str, Any], source: Source, wrong: list[Unreadable
     except ValidationError as error:
         wrong += words.problems(error)
     if wrong:
-        problems = [CardProblem(str(file), source.line_of(one.field), one.field, str(one), one.remedy) for one in wrong]
-        return Loaded((), tuple(sorted(problems, key=lambda problem: problem.line)))
+        problems = [_problem(source, one) for one in wrong]
+        return Loaded((), tuple(sorted(problems, key=lambda problem: (problem.file != source.file, problem.line))))
     return Loaded((replace(card, source=source),), ())
+
+
+def _problem(source: Source, wrong: Unreadable) -> CardProblem:
+    file, line = source.file_of(wrong.field), source.line_of(wrong.field)
+    return CardProblem(file, line, wrong.field, str(wrong), wrong.remedy)
 
 
 def _payload(raw: dict[str, Any]) -> Payload:

@@ -143,6 +143,7 @@ def card_schema() -> dict[str, Any]:
     definitions["Limit"] = _BOUNDS
     schema["properties"].pop("source", None)
     definitions.pop("Source", None)
+    definitions.pop("Part", None)
     definitions.pop("Virtual", None)
     schema.pop("required", None)
     for (place, field), words in _WRITTEN.items():

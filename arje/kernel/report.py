@@ -12,15 +12,16 @@ import os
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Final
-
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import arje
 from arje.errors import BadReport
 from arje.incarnation import as_json
 from arje.kernel.capabilities import KINDS, Availability, CapabilitySet
 from arje.kernel.powers import Powers
+
+if TYPE_CHECKING:  # a manager that is asked for no other host's report need not import it
+    from pydantic import TypeAdapter
 
 #: The form of the document; another number is another form.
 FORMAT: Final = 1
@@ -32,7 +33,7 @@ _MOST: Final = 1000  # features of a host
 class Host:
     """Whose report it is. ``taken`` is CLOCK_REALTIME in seconds; ``cgroup_base`` empty: there is none."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     format: int
     arje: str
@@ -50,10 +51,10 @@ class Host:
 class Report:
     """The whole document."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     host: Host
-    features: Annotated[tuple[Availability, ...], Field(min_length=1, max_length=_MOST)]
+    features: tuple[Availability, ...]
 
 
 def as_report(found: CapabilitySet, taken: float | None = None) -> dict[str, Any]:
@@ -76,6 +77,8 @@ def as_report(found: CapabilitySet, taken: float | None = None) -> dict[str, Any
 
 @functools.cache
 def _adapter() -> TypeAdapter[Report]:
+    from pydantic import TypeAdapter
+
     return TypeAdapter(Report)
 
 
@@ -84,7 +87,7 @@ def from_report(document: Any) -> CapabilitySet:
     _refuse_other_forms(document)
     try:
         report = _adapter().validate_json(json.dumps(document), strict=True)
-    except (ValidationError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # pydantic's is a ValueError
         raise BadReport(f"the host report is broken: {_first(error)} ({_REMEDY})") from error
     powers, features = report.host.powers, {feature.feature: feature for feature in report.features}
     if wrong := _contradiction(powers, report.features, features):
@@ -108,6 +111,8 @@ def _refuse_other_forms(document: Any) -> None:
 
 
 def _first(error: Exception) -> str:
+    from pydantic import ValidationError
+
     if not isinstance(error, ValidationError):
         return str(error) or type(error).__name__
     wrong = error.errors(include_url=False)[0]
@@ -117,6 +122,8 @@ def _first(error: Exception) -> str:
 
 def _contradiction(powers: Powers, told: tuple[Availability, ...], features: dict[str, Availability]) -> str:
     """What has the right form and still cannot be."""
+    if len(told) > _MOST:
+        return f"features: more than {_MOST}"
     if len(told) != len(features):
         return "features: one is there twice"
     if missing := [kind for kind in KINDS if kind not in features]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from arje.card.clash import clashes
-from arje.card.loader import load_files, load_text
+from arje.card.loader import load_text
+from arje.card.shelf import load_files
 
 PROGRAM = "[payload]\nexec = '/bin/true'\n"
 

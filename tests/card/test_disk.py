@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from arje.card.check import check
-from arje.card.loader import load_dirs, load_file
+from arje.card.loader import load_file
+from arje.card.shelf import load_dirs
 
 
 def said(place: Path) -> str:

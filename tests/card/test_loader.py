@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from arje.card.card import Card
 from arje.card.check import main_check
-from arje.card.loader import card_of, load_dirs, load_file, load_text
+from arje.card.loader import card_of, load_file, load_text
 from arje.card.payload import Legacy, Native, Virtual
+from arje.card.shelf import load_dirs
 from arje.card.soma import INFINITY, RunAs
 from arje.card.supervision import Kind, RestartWhen
 from arje.card.words import names_at
