@@ -40,7 +40,15 @@ class Door(Protocol):
         self, label: str, who: str, *, slack: float, attempt: bool, stay: float, write: bool
     ) -> dict[str, Any]: ...
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]: ...
-    def plan(self) -> dict[str, Any]: ...
+    async def stick(self, labels: list[str], who: str, field: str, value: Any) -> list[dict[str, Any]]: ...
+    async def scale(self, template: str, copies: int, who: str) -> dict[str, Any]: ...
+    def reset_failed(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    def cat(self, label: str) -> list[str]: ...
+    async def run(self, label: str, command: list[str], text: str, who: str, *, remain: bool) -> dict[str, Any]: ...
+    def run_and_follow(
+        self, label: str, command: list[str], text: str, who: str, *, remain: bool
+    ) -> AsyncIterator[dict[str, Any]]: ...
+    async def plan(self) -> dict[str, Any]: ...
     async def apply(self, token: str, who: str) -> dict[str, Any]: ...
 
 
@@ -103,6 +111,13 @@ class Call:
             raise InvalidParameter("labels")
         if not all(isinstance(label, str) and len(label) <= _LONGEST for label in value):
             raise InvalidParameter("labels")
+        return value
+
+    def words(self, name: str) -> list[str]:
+        """Return a list of strings, empty when it is missing. Raises InvalidParameter."""
+        value = self._value(name, [])
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise InvalidParameter(name)
         return value
 
     def some_labels(self) -> list[str]:
@@ -238,8 +253,45 @@ async def _thaw(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.freeze(call.some_labels(), call.who, frozen=False)}
 
 
+def _sticks(field: str, value: Any) -> Callable[[Door, Call], Awaitable[dict[str, Any]]]:
+    async def run(door: Door, call: Call) -> dict[str, Any]:
+        return {"results": await door.stick(call.some_labels(), call.who, field, value)}
+
+    return run
+
+
+async def _scale(door: Door, call: Call) -> dict[str, Any]:
+    return {"plan": await door.scale(call.text("template"), call.number("copies", 0), call.who)}
+
+
+async def _reset_failed(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": door.reset_failed(call.labels(), call.who)}
+
+
+async def _cat(door: Door, call: Call) -> dict[str, Any]:
+    return {"files": door.cat(call.text("label"))}
+
+
+def command_of(call: Call) -> dict[str, Any]:
+    """Return the parameters of Run. Raises InvalidParameter."""
+    command, text = call.words("command"), call.text("card", "")
+    if not command and not text:
+        raise InvalidParameter("command")
+    return {
+        "label": call.text("label", ""),
+        "command": command,
+        "text": text,
+        "who": call.who,
+        "remain": call.flag("remain"),
+    }
+
+
+async def _run(door: Door, call: Call) -> dict[str, Any]:
+    return {"line": None, "result": await door.run(**command_of(call))}
+
+
 async def _plan(door: Door, call: Call) -> dict[str, Any]:
-    return {"plan": door.plan()}
+    return {"plan": await door.plan()}
 
 
 async def _apply(door: Door, call: Call) -> dict[str, Any]:
@@ -276,6 +328,16 @@ METHODS: Final[dict[str, Method]] = {
     "Harden": Method(_harden, ("label", "slack_percent", "attempt", "stay_ms", "write"), True),
     "Freeze": Method(_freeze, ("labels",), True),
     "Thaw": Method(_thaw, ("labels",), True),
+    "Enable": Method(_sticks("enabled", True), ("labels",), True),
+    "Disable": Method(_sticks("enabled", False), ("labels",), True),
+    "Mask": Method(_sticks("masked", True), ("labels",), True),
+    "Unmask": Method(_sticks("masked", False), ("labels",), True),
+    "Pin": Method(_sticks("pinned", "here"), ("labels",), True),
+    "Unpin": Method(_sticks("pinned", ""), ("labels",), True),
+    "Scale": Method(_scale, ("template", "copies"), True),
+    "ResetFailed": Method(_reset_failed, ("labels",), True),
+    "Cat": Method(_cat, ("label",)),
+    "Run": Method(_run, ("label", "command", "card", "remain"), True),
     "Plan": Method(_plan),
     "Apply": Method(_apply, ("token",), True),
     "Schema": Method(_schema),

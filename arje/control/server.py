@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ import trio
 
 import arje
 from arje import log
-from arje.control.handlers import METHODS, Call, Door, InvalidParameter, Method
+from arje.control.handlers import METHODS, Call, Door, InvalidParameter, Method, command_of
 from arje.errors import BadReport, CardError, NoSuchService, NotRunning, OrderingError
 from arje.incarnation import as_json
 
@@ -184,6 +184,8 @@ class Connection:
                 raise InvalidParameter(parameter)
         if method.changes and self._uid not in (0, os.geteuid()):
             raise VarlinkError(f"{INTERFACE}.PermissionDenied", uid=self._uid)
+        if name == "Run" and more:
+            return await self._send_each(self._door.run_and_follow(**command_of(call)))
         if method.waits:
             return await self._waiting(method, call)
         return await method.run(self._door, call)
@@ -220,13 +222,16 @@ class Connection:
         for parameter in call.parameters:
             if parameter not in ("labels", "lines"):
                 raise InvalidParameter(parameter)
-        follow = self._door.follow(call.labels(), call.number("lines", 0))
+        return await self._send_each(_as_lines(self._door.follow(call.labels(), call.number("lines", 0))))
+
+    async def _send_each(self, replies: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
+        """Send each reply, until there is none any more or the client has gone."""
         gone: Exception | None = None
-        async with contextlib.aclosing(follow) as lines, trio.open_nursery() as nursery:  # type: ignore[type-var]
+        async with contextlib.aclosing(replies) as each, trio.open_nursery() as nursery:  # type: ignore[type-var]
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
-                async for line in lines:
-                    await self._send({"parameters": {"line": line}, "continues": True})
+                async for reply in each:
+                    await self._send({"parameters": reply, "continues": True})
             except (trio.BrokenResourceError, trio.TooSlowError) as error:
                 gone = error  # raised below: out of the nursery it would come as a group
             nursery.cancel_scope.cancel()
@@ -255,6 +260,12 @@ class Connection:
         if interface not in (SERVICE, INTERFACE):
             raise VarlinkError(f"{SERVICE}.InterfaceNotFound", interface=interface)
         return {"description": resources.files("arje.control").joinpath(f"{interface}.varlink").read_text()}
+
+
+async def _as_lines(follow: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    async with contextlib.aclosing(follow) as lines:  # type: ignore[type-var]
+        async for line in lines:
+            yield {"line": line}
 
 
 def _command(pid: int) -> str:

@@ -22,6 +22,8 @@ _TAKES_VALUE: Final = (
     "--for",
     "--slack",
     "--stay",
+    "--label",
+    "--card",
     "-s",
     "--signal",
     "--whom",
@@ -46,10 +48,14 @@ def parse(words: list[str]) -> argparse.Namespace:
     place, named = next(iter(_operands(words)), (len(words), None))
     if named is not None and named not in NAMES:
         raise UsageError(_unknown(named))
+    command: list[str] = []
+    if named == "run":
+        words, command = _command(words, place)
     parser = _parser(NAMES[named] if named else None)
     # Intermixed: options may stand between the services.
     args: argparse.Namespace = parser.parse_intermixed_args(words[:place] + words[place + 1 :])
     args.verb = NAMES[named or "status"]
+    args.command = command
     labels = getattr(args, "labels", None) or []
     args.labels = [labels] if isinstance(labels, str) else labels  # a string is one operand: nargs="?"
     return args
@@ -65,6 +71,17 @@ def verb_first(words: list[str]) -> list[str]:
             first = places[0][0]
             return [*words[:first], word, *words[first:place], *words[place + 1 :]]
     return words
+
+
+def _command(words: list[str], place: int) -> tuple[list[str], list[str]]:
+    """Return the words of arjectl, and those of the command that it is to run: all from ``--`` or the first operand on."""
+    if "--" in words:
+        at = words.index("--")
+        return words[:at], words[at + 1 :]
+    for at, _ in _operands(words):
+        if at > place:
+            return words[:at], words[at:]
+    return words, []
 
 
 def _operands(words: list[str]) -> Iterator[tuple[int, str]]:
@@ -140,6 +157,16 @@ def _parser(chosen: str | None) -> Parser:
         made.add_argument("--try", dest="attempt", action="store_true", help="run it so; go back when that fails")
         made.add_argument("--stay", type=_seconds, default=5.0, metavar="SEC", help="with --try: watch so long (5)")
         made.add_argument("--write", action="store_true", help="with --try: keep the card when it has passed")
+    if chosen in ("enable", "disable", "mask"):
+        what = "start" if chosen == "enable" else "stop"
+        made.add_argument("--now", action="store_true", help=f"{what} them as well")
+    if chosen == "run":
+        made.add_argument("--label", metavar="NAME", default="", help="what it is called (run-1, run-2, …)")
+        made.add_argument("--card", metavar="FILE", help="a card that the command is put into")
+        made.add_argument("--wait", action="store_true", help="show what it writes, and end with its exit status")
+        made.add_argument("--remain", action="store_true", help="keep its card until the next boot")
+    if chosen.startswith("is-"):
+        made.add_argument("--quiet", "-q", action="store_true", help="say nothing, only exit")
     if verb.strict:
         made.add_argument("--strict", action="store_true", help="degraded is an error (exit 154)")
     return made

@@ -20,7 +20,13 @@ def detail(paper: Paper, service: Data) -> None:
     description = f" - {escape(service['description'])}" if service["description"] else ""
     paper.line(f"{paper.mark(service['state'])}{service['label']}{description}")
     _field(paper, "Card", _card(service))
+    for number, dropin in enumerate(service["card_dropins"]):
+        _field(paper, "" if number else "Drop-ins", escape(dropin))
     _field(paper, "State", _state(paper, service))
+    if service["masked"]:
+        _field(paper, "Masked", escape(f"{service['masked']} (arjectl unmask {service['label']})"))
+    if service["pinned"]:
+        _field(paper, "Pinned", f"{service['pinned']} (arjectl unpin {service['label']})")
     if service["activation"]:
         _field(paper, "Activation", "; ".join(_wish(wish, service["label"]) for wish in service["activation"]))
     if service["doing"]:
@@ -105,7 +111,7 @@ def _failure(paper: Paper, service: Data) -> None:
         return
     _field(paper, "Failure", escape(reason(service)))
     if failure["field"]:
-        place = f" ({service['card_file']}:{failure['line']})" if failure["line"] else ""
+        place = f" ({failure['file']}:{failure['line']})" if failure["line"] else ""
         _field(paper, "Card field", escape(f"{failure['field']}{place}"))
     if failure["hint"]:
         _field(paper, "Remedy", escape(failure["hint"]))

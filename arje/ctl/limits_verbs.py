@@ -54,8 +54,10 @@ def _show(paper: Paper, label: str, found: dict[str, Any]) -> None:
 
 
 def cannot(problems: list[dict[str, Any]]) -> str:
-    """Return why nothing was set, in one line."""
+    """Return why nothing was done, in one line; the place when a file has it."""
     return "; ".join(
-        f"{problem['field']}: {problem['message']}" + (f" ({problem['remedy']})" if problem["remedy"] else "")
+        (f"{problem['file']}:{problem['line']}: " if problem["line"] else "")
+        + f"{problem['field']}: {problem['message']}"
+        + (f" ({problem['remedy']})" if problem["remedy"] else "")
         for problem in problems
     )

@@ -52,7 +52,7 @@ def _run(verb: Verb, args: Namespace, paper: Paper) -> int:
         text = f"no answer in {args.timeout:g} s; the manager goes on with the request"
         return _complain("timeout", text, Action.TIMED_OUT, in_json=args.json)
     except CallError as error:
-        text, code = _refused(verb, error)
+        text, code = _refused(verb, args, error)
         return _complain(error.name, text, code, in_json=args.json)
 
 
@@ -62,7 +62,7 @@ def _socket(args: Namespace) -> str:
     return str(paths.default_socket(user=True if args.user else False if args.system else None))
 
 
-def _refused(verb: Verb, error: CallError) -> tuple[str, int]:
+def _refused(verb: Verb, args: Namespace, error: CallError) -> tuple[str, int]:
     """Return an error reply in words, and its exit code."""
     told = error.parameters
     if error.name == "NoSuchService":
@@ -77,7 +77,8 @@ def _refused(verb: Verb, error: CallError) -> tuple[str, int]:
     if error.name == "CannotSet":
         from arje.ctl import limits_verbs
 
-        return limits_verbs.cannot(told["problems"]), Action.USAGE
+        code = Action.USAGE if args.verb in ("set", "harden") else Action.CARD_INVALID
+        return limits_verbs.cannot(told["problems"]), code
     if error.name == "BadReport":
         return str(told.get("message")), Action.USAGE
     if error.name == "Ordering":

@@ -98,6 +98,10 @@ def _remark(paper: Paper, service: Data) -> str:
         return f"{ended}{when}"
     if service["cause"]["who"] == "condition":
         return f"skipped: {service['cause']['detail']}"
+    if service["masked"]:
+        return "masked"
+    if service["pinned"] == "stopped" and service["state"] == "stopped":
+        return "pinned stopped"
     if service["state"] == "stopped" and service["cause"]["detail"].startswith("skipped: "):
         return str(service["cause"]["detail"])
     return "disabled" if _never_ran(service) else str(service["description"])

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Run = Callable[[Client, Namespace, Paper], int]
 
-_LARGEST: Final = 900_000  # bytes of a request with a card in it; the manager hangs up at a mebibyte
-
 
 class Verb:
     """A verb: how it runs, what it is for, its operands (``?`` one or none, ``*`` any, ``+`` some), names hands know.
@@ -235,106 +233,11 @@ def _verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
     return Action.DONE
 
 
-def _plan(client: Client, args: Namespace, paper: Paper) -> int:
-    from arje.ctl import forecast
-
-    if args.labels:
-        return _plan_one(client, args, paper)
-    if args.on:
-        from arje.ctl.arguments import UsageError
-
-        raise UsageError("--on tells of one service or card: arjectl plan X --on FILE")
-    found = client.call("Plan")["plan"]
-    if args.json:
-        _json(paper, found)
-    else:
-        forecast.plan(paper, found)
-        if found["problems"]:
-            paper.line("arjectl apply would change nothing before these are mended; the cards in force stay.")
-        elif found["changes"]:
-            paper.line(f"Take it with: arjectl apply {found['token']}")
-    return Action.CARD_INVALID if found["problems"] else Action.DONE
-
-
-def _plan_one(client: Client, args: Namespace, paper: Paper) -> int:
-    """What a start of one service, or of the cards in a file, would do here or on another host."""
-    from arje.ctl import doctor, forecast
-
-    word, on, where = args.labels[0], None, "here"
-    if args.on:
-        on, where = doctor.read(args.on), f"on the host of {escape(args.on)}"
-    if "/" in word or word.endswith((".toml", ".json")):
-        found = _check(client, word, on)
-    else:
-        found = client.call("Forecast", label=word, on=on)
-    if args.json:
-        _json(paper, found)
-    else:
-        forecast.forecasts(paper, found, where)
-    if found["problems"]:
-        return Action.CARD_INVALID
-    return Action.ISOLATION_REFUSED if any(each["refusal"] for each in found["forecasts"]) else Action.DONE
-
-
-def _check(client: Client, file: str, on: Any) -> dict[str, Any]:
-    """Send a card file's text to the manager; what cannot be sent is a problem like any other."""
-    try:
-        with open(file, "rb") as stream:
-            text = stream.read(_LARGEST + 1).decode()
-        most = _LARGEST - (len(json.dumps(on)) if on else 0)
-        if len(json.dumps(text)) <= most:
-            return client.call("Check", name=file, text=text, on=on)
-        message, remedy = f"larger than {most} bytes", "a card file is small text"
-    except UnicodeDecodeError as error:
-        message, remedy = f"byte {error.object[error.start]:#04x} is not UTF-8", "save the file as UTF-8"
-    except OSError as error:
-        message, remedy = f"cannot be read: {error.strerror}", "check the path and its permissions"
-    problem = {"file": file, "line": 0, "field": "", "message": message, "remedy": remedy}
-    return {"forecasts": [], "problems": [problem]}
-
-
-def _apply(client: Client, args: Namespace, paper: Paper) -> int:
-    from arje.ctl import forecast
-
-    found = client.call("Apply", token=args.labels[0] if args.labels else "")["plan"]
-    if args.json:
-        _json(paper, found)
-    else:
-        forecast.plan(paper, found)
-        for each in found["results"]:
-            render.result(paper, each)
-        if found["stale"]:
-            paper.line("Nothing was changed: the cards have changed since that plan. Look again: arjectl plan")
-        elif found["stopping"]:
-            paper.line("Nothing was changed: arje is stopping")
-        elif found["problems"]:
-            paper.line("Nothing was changed: the cards in force stay. Mend the cards, then: arjectl apply")
-    if found["stale"]:
-        return Action.PLAN_CHANGED
-    if found["stopping"]:
-        return Action.FAILED
-    if found["problems"]:
-        return Action.CARD_INVALID
-    return _verdict(found["results"], strict=args.strict)
-
-
-def _set(client: Client, args: Namespace, paper: Paper) -> int:
-    from arje.ctl import limits_verbs
-
-    return limits_verbs.set_limits(client, args, paper)
-
-
 def _heal(client: Client, args: Namespace, paper: Paper) -> int:
     found = client.call("Heal", labels=args.labels)
     _json(paper, found) if args.json else render.healed(paper, found)
     lost = any(service["degradations"] for service in found["results"])
     return Action.DEGRADED if lost and args.strict else Action.DONE
-
-
-def _harden(client: Client, args: Namespace, paper: Paper) -> int:
-    from arje.ctl import harden
-
-    return harden.harden(client, args, paper)
 
 
 def _freeze(client: Client, args: Namespace, paper: Paper) -> int:
@@ -343,6 +246,17 @@ def _freeze(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _thaw(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Thaw", labels=args.labels), args, paper)
+
+
+def _later(module: str, name: str) -> Run:
+    """Return a verb whose module is imported when it runs."""
+
+    def run(client: Client, args: Namespace, paper: Paper) -> int:
+        from importlib import import_module
+
+        return int(getattr(import_module(f"arje.ctl.{module}"), name)(client, args, paper))
+
+    return run
 
 
 VERBS: Final[dict[str, Verb]] = {
@@ -373,22 +287,49 @@ VERBS: Final[dict[str, Verb]] = {
         strict=True,
     ),
     "set": Verb(
-        _set, "change limits of a running service, until it is restarted", "+", "SERVICE NAME=VALUE", query=False
+        _later("limits_verbs", "set_limits"),
+        "change limits of a running service, until it is restarted",
+        "+",
+        "SERVICE NAME=VALUE",
+        query=False,
     ),
     "heal": Verb(_heal, "mend what services have lost, where it can be had by now", "*", query=False, strict=True),
-    "harden": Verb(_harden, "watch a service and propose the tightest card that it still runs with", "1", query=False),
+    "harden": Verb(
+        _later("harden", "harden"),
+        "watch a service and propose the tightest card that it still runs with",
+        "1",
+        query=False,
+    ),
     "freeze": Verb(_freeze, "let no process of services run", "+", query=False),
     "thaw": Verb(_thaw, "let frozen services run again", "+", query=False),
+    "run": Verb(_later("run_verb", "run"), "run a command as a service that goes when it has ended", "*", query=False),
+    "enable": Verb(_later("stick_verbs", "enable"), "let the manager start services by itself", "+", query=False),
+    "disable": Verb(_later("stick_verbs", "disable"), "let only hands and dependents start services", "+", query=False),
+    "mask": Verb(_later("stick_verbs", "mask"), "let nothing start services, no hand either", "+", query=False),
+    "unmask": Verb(_later("stick_verbs", "unmask"), "take masks away", "+", query=False),
+    "pin": Verb(_later("stick_verbs", "pin"), "let nothing but a hand change whether services run", "+", query=False),
+    "unpin": Verb(_later("stick_verbs", "unpin"), "take pins out", "+", query=False),
+    "scale": Verb(
+        _later("stick_verbs", "scale"), "let a template have so many copies", "+", "TEMPLATE@ NUMBER", query=False
+    ),
+    "reset-failed": Verb(_later("stick_verbs", "reset_failed"), "forget the failures of services", "*", query=False),
+    "cat": Verb(_later("stick_verbs", "cat"), "every file that made a card", "+"),
+    "is-active": Verb(_later("tests", "is_active"), "whether one of these services is up", "+"),
+    "is-ready": Verb(_later("tests", "is_ready"), "whether one of these services is ready", "+"),
+    "is-failed": Verb(_later("tests", "is_failed"), "whether one of these services has failed", "+"),
+    "is-enabled": Verb(_later("tests", "is_enabled"), "whether the manager starts one of these by itself", "+"),
+    "is-degraded": Verb(_later("tests", "is_degraded"), "whether one of these services lacks isolation", "+"),
+    "is-system-running": Verb(_later("tests", "is_system_running"), "whether all is well, and if not what"),
     "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),
     "plan": Verb(
-        _plan,
+        _later("plan_verbs", "plan"),
         "what the cards on disk would change, or what a start of one would get here or elsewhere (--on)",
         "?",
         "SERVICE|FILE",
         ("diff",),
     ),
     "apply": Verb(
-        _apply,
+        _later("plan_verbs", "apply"),
         "take the cards on disk, all or none",
         "?",
         "TOKEN",

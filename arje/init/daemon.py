@@ -12,6 +12,8 @@ from typing import Final
 import trio
 
 from arje import log, native, paths
+from arje.card.shelf import Memory
+from arje.card.specifiers import Surroundings
 from arje.control.server import serve
 from arje.errors import ArjeError, CardProblem
 from arje.incarnate.outcome import discard
@@ -20,7 +22,9 @@ from arje.init import runtime
 from arje.init.watch import watch_cards
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
-from arje.supervisor.cards import read
+from arje.supervisor import compiled, transient
+from arje.supervisor.cards import starts_by_itself
+from arje.supervisor.catalogue import Catalogue
 from arje.supervisor.door import Door
 from arje.supervisor.host import Machine
 from arje.supervisor.logs import Logs
@@ -34,12 +38,14 @@ _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the command line decided. ``cards``: directories, the later overriding the earlier. ``ready_fd`` gets a
-    newline, and is closed, when the socket serves and the enabled services are on their way."""
+    newline, and is closed, when the socket serves and the enabled services are on their way. ``cache`` is where the
+    compiled cards are kept, in the runtime directory unless it says where."""
 
     runtime_dir: Path
     cards: tuple[Path, ...]
     user: bool
     ready_fd: int | None = None
+    cache: Path | None = None
 
 
 def run(options: Options) -> int:
@@ -89,12 +95,17 @@ def _cgroup_base(options: Options, before: int) -> Path | None:
 
 
 async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> None:
+    catalogue = supervisor.catalogue = _catalogue(options)
     door = Door(supervisor, options.cards, options.runtime_dir, "user" if options.user else "system")
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await nursery.start(_read_signals, reaper, supervisor, door, nursery)
-        nursery.start_soon(watch_cards, options.cards, door)
-        _load(options, supervisor)
+        nursery.start_soon(watch_cards, catalogue.directories, door)
+        transient.clear(options.runtime_dir)
+        why = compiled.recall(catalogue.cache, catalogue.memory) if catalogue.cache else ""
+        _load(supervisor)
+        compiled.tell(catalogue.memory, why)
+        nursery.start_soon(compiled.keep, catalogue.cache, catalogue.memory)
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
         LOG.info("ready", socket=str(paths.socket_of(options.runtime_dir)), services=len(supervisor.table))
         _start_enabled(supervisor)
@@ -111,9 +122,21 @@ def _tell_ready(fd: int) -> None:
         LOG.warning("nobody hears that we are ready", fd=fd, error=error.strerror)
 
 
-def _load(options: Options, supervisor: Supervisor) -> None:
+def _catalogue(options: Options) -> Catalogue:
+    """Return where the cards are: commands lowest, then what lives until the next boot, then the given directories."""
+    below = [options.runtime_dir / name for name in (paths.TRANSIENT_NAME, paths.CARDS_NAME)]
+    for directory in below:  # so that they are watched, and not all that happens beside them
+        with contextlib.suppress(OSError):
+            directory.mkdir(mode=0o755, exist_ok=True)
+    layers = (*(directory for directory in below if directory not in options.cards), *options.cards)
+    cache = options.cache or options.runtime_dir / paths.CACHE_NAME
+    return Catalogue(layers, options.runtime_dir, cache, Memory(Surroundings(user=options.user)))
+
+
+def _load(supervisor: Supervisor) -> None:
     """Take every good card; a bad one is told and stops only itself. A circle of edges is broken (``Graph.for_boot``)."""
-    loaded, edges = read(options.cards)
+    loaded, edges = supervisor.catalogue.read()
+    supervisor.catalogue.take(loaded)
     supervisor.problems = (*loaded.problems, *edges)
     for problem in supervisor.problems:
         _tell(problem)
@@ -126,7 +149,7 @@ def _tell(problem: CardProblem) -> None:
 
 def _start_enabled(supervisor: Supervisor) -> None:
     for service in list(supervisor.table):
-        if service.card.enabled and not service.card.hooked_to and not service.wanted:
+        if starts_by_itself(service.card) and not service.card.hooked_to and not service.wanted:
             supervisor.want(service.label, "cards.d", gently=True)
 
 

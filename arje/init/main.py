@@ -77,4 +77,6 @@ def _manage(options: argparse.Namespace) -> int:
             if not directory.is_dir():
                 print(f"arje: --cards {directory}: there is no such directory", file=sys.stderr)
                 return 2
-    return run(Options(runtime.absolute(), tuple(card.absolute() for card in cards), user, options.ready_fd))
+    cache = None if options.runtime_dir else paths.user_cache() if user else paths.SYSTEM_CACHE
+    layers = tuple(card.absolute() for card in cards)
+    return run(Options(runtime.absolute(), layers, user, options.ready_fd, cache))

@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from arje import log, native
+from arje.card.layers import dropin_directories
 from arje.supervisor.door import Door
 
 LOG = log.logger()
@@ -31,14 +32,15 @@ async def watch_cards(directories: tuple[Path, ...], door: Door) -> None:
         while True:
             _add(fd, directories)
             await _burst(fd)
-            _look(door)
+            await _look(door)
     finally:
         os.close(fd)
 
 
 def _add(fd: int, directories: tuple[Path, ...]) -> None:
     """Watch each directory or its nearest parent; watching one again changes nothing (inotify_add_watch(2))."""
-    for directory in directories:
+    places = [*directories, *(place for directory in directories for place in dropin_directories(directory))]
+    for directory in places:
         nearest = next((place for place in (directory, *directory.parents) if place.is_dir()), None)
         try:
             if nearest is not None:
@@ -57,9 +59,9 @@ async def _burst(fd: int) -> None:
         quiet = scope.cancelled_caught
 
 
-def _look(door: Door) -> None:
+async def _look(door: Door) -> None:
     try:
-        plan = door.plan()
+        plan = await door.plan()
     except Exception:  # whatever lies there now, the manager goes on with the cards in force
         LOG.exception("the cards on disk cannot be looked at")
         return

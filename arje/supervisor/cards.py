@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from types import MappingProxyType
 
 from arje.card.card import Card
-from arje.card.loader import Loaded, load_dirs
+from arje.card.loader import Loaded
 from arje.errors import CardProblem
-from arje.service.order import Graph
+from arje.service.record import Service
 from arje.service.state import WITH_PROCESS
 from arje.service.table import StateTable
+from arje.supervisor.catalogue import Catalogue
 
 #: Fields whose change the running process cannot feel without a restart.
 _RESTARTS = ("payload", "soma")
@@ -36,41 +38,50 @@ class CardPlan:
     cards: tuple[Card, ...]
     changes: tuple[Change, ...]
     problems: tuple[CardProblem, ...]
+    loaded: Loaded
 
 
-def read(directories: tuple[Path, ...]) -> tuple[Loaded, tuple[CardProblem, ...]]:
-    """Load the directories; also return the problems of the cards' edges."""
-    loaded = load_dirs(directories)
-    return loaded, tuple(Graph(loaded.cards).check())
-
-
-def make_plan(directories: tuple[Path, ...], table: StateTable) -> CardPlan:
-    """Compare the disk with the table."""
-    loaded, edges = read(directories)
+def make_plan(
+    catalogue: Catalogue, table: StateTable, inputs: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> CardPlan:
+    """Compare the disk with the table. ``inputs``: label → fields whose files have changed since it started."""
+    loaded, edges = catalogue.read()
     new = {card.label: card for card in loaded.cards}
     old = {service.label: service for service in table}
-    changes = []
-    for label in sorted(old.keys() | new.keys()):
-        if label not in new:
-            runs = old[label].state in WITH_PROCESS
-            changes.append(Change(label, "remove", "stops" if runs else "nothing"))
-        elif label not in old:
-            changes.append(Change(label, "add", "starts" if _starts(new[label], table) else "nothing"))
-        elif fields := changed_fields(old[label].card, new[label]):
-            runs = old[label].state in WITH_PROCESS
-            feels = "restarts" if runs and any(field in _RESTARTS for field in fields) else "nothing"
-            changes.append(Change(label, "modify", feels, fields))
+    labels = sorted(old.keys() | new.keys())
+    changes = [_change(table, label, old.get(label), new.get(label), inputs.get(label, ())) for label in labels]
     digests = "".join(f"{card.label}{card.source.digest}" for card in loaded.cards)
     state = "".join(f"{service.label}{service.card.source.digest}" for service in table)
     problems = (*loaded.problems, *edges)
     token = hashlib.sha256(f"{digests}|{state}|{problems}".encode()).hexdigest()[:16]
-    return CardPlan(token, loaded.cards, tuple(changes), problems)
+    return CardPlan(token, loaded.cards, tuple(filter(None, changes)), problems, loaded)
+
+
+def _change(
+    table: StateTable, label: str, old: Service | None, new: Card | None, inputs: tuple[str, ...]
+) -> Change | None:
+    if old is None:
+        assert new is not None
+        return Change(label, "add", "starts" if _starts(new, table) else "nothing")
+    runs = old.state in WITH_PROCESS
+    if new is None:
+        return Change(label, "remove", "stops" if runs else "nothing")
+    fields = changed_fields(old.card, new)
+    if not fields and not inputs:
+        return None
+    feels = "restarts" if runs and (inputs or any(field in _RESTARTS for field in fields)) else "nothing"
+    return Change(label, "modify", feels, (*fields, *inputs))
+
+
+def starts_by_itself(card: Card) -> bool:
+    """Whether a service is started without a hand: by the manager, or by those that it hooks itself into."""
+    return card.enabled and not card.masked and card.pinned != "stopped"
 
 
 def _starts(card: Card, table: StateTable) -> bool:
     """Whether a new card is started: the manager does, or one of those that it hooks itself into is wanted."""
     hooked = any(name in table and table.get(name).wanted for name in card.hooked_to)
-    return card.enabled and (hooked or not card.hooked_to)
+    return starts_by_itself(card) and (hooked or not card.hooked_to)
 
 
 def changed_fields(old: Card, new: Card) -> tuple[str, ...]:

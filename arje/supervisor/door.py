@@ -7,10 +7,9 @@ dependents (others run on it), already, not-running.
 from __future__ import annotations
 
 import fnmatch
-import functools
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,21 @@ import trio
 import arje
 from arje import log
 from arje.card import signals
-from arje.card.card import Card
-from arje.card.loader import load_text
-from arje.card.payload import Virtual
 from arje.card.schema import card_schema
-from arje.errors import CardProblem, NoSuchService, SetupFailed
-from arje.incarnate.forecast import Forecast
-from arje.incarnation import as_json
-from arje.kernel.capabilities import CapabilitySet
-from arje.kernel.report import as_report, from_report
-from arje.service.order import Graph
+from arje.errors import NoSuchService
+from arje.kernel.report import as_report
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import deps, harden, heal, live, snapshot, target, why
+from arje.supervisor import compiled, deps, forecasts, harden, heal, live, snapshot, stick, target, why
 from arje.supervisor.cards import CardPlan, make_plan
+from arje.supervisor.inputs import changed_inputs
 from arje.supervisor.supervisor import Supervisor
+from arje.supervisor.written import Written, as_plan
 
 LOG = log.logger()
 
 
-class Door:
+class Door(Written):
     """One manager, as its clients see it."""
 
     def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
@@ -68,6 +62,7 @@ class Door:
             "counts": dict(Counter(service.state.value for service in table)),
             "changed_on_disk": self.changed_on_disk,
             "problems": len({problem.file for problem in self._supervisor.problems}),
+            "templates": sorted(self._supervisor.catalogue.templates),
         }
 
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]:
@@ -129,72 +124,15 @@ class Door:
         return as_report(incarnator.capabilities, incarnator.looked)
 
     async def forecast(self, label: str, on: Any = None) -> dict[str, Any]:
-        """Return what a start of a service's card, as it is on disk now, would do here, or ``on`` another host.
+        """Return what a start of a service would do here, or ``on`` another host (forecasts.py).
 
-        Raises NoSuchService; BadReport for a report of that host that is none.
+        Raises NoSuchService, BadReport.
         """
-        elsewhere = from_report(on) if on is not None else None
-        plan, table = make_plan(self._directories, self._supervisor.table), self._supervisor.table
-        card = next((card for card in plan.cards if card.label == label), None) or table.get(label).card
-        file = (table.get(label).card if label in table else card).source.file
-        problems = [problem for problem in plan.problems if problem.file in (file, card.source.file)]
-        forecasts, more = await self._predictions([] if problems else [card], elsewhere)
-        return {
-            "forecasts": forecasts,
-            "changes": [as_json(change) for change in plan.changes if change.label == label],
-            "problems": [as_json(problem) for problem in (*problems, *more)],
-        }
+        return await forecasts.forecast(self._supervisor, label, on)
 
     async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]:
-        """Return what a start of the cards in a file's text would do here, or ``on`` another host; ``name`` is the file's.
-
-        Raises BadReport.
-        """
-        elsewhere = from_report(on) if on is not None else None
-        loaded = await trio.to_thread.run_sync(load_text, Path(name), text)
-        cards = {service.label: service.card for service in self._supervisor.table}
-        cards |= {card.label: card for card in loaded.cards}
-        edges = [problem for problem in Graph(cards.values()).check() if problem.file == str(Path(name))]
-        forecasts, more = await self._predictions(loaded.cards, elsewhere)
-        problems = (*loaded.problems, *edges, *more)
-        return {"forecasts": forecasts, "problems": [as_json(problem) for problem in problems]}
-
-    async def _predictions(
-        self, cards: Iterable[Card], elsewhere: CapabilitySet | None
-    ) -> tuple[list[dict[str, Any]], list[CardProblem]]:
-        """What each card would get; what cannot be planned anywhere is a problem of its card.
-
-        A plan reads what may lie on a dead mount (furnishing.py).
-        """
-        return await self._supervisor.host.ask("a forecast", functools.partial(self._predict, cards, elsewhere))
-
-    def _predict(
-        self, cards: Iterable[Card], elsewhere: CapabilitySet | None
-    ) -> tuple[list[dict[str, Any]], list[CardProblem]]:
-        found, problems = [], []
-        for card in cards:
-            try:
-                found.append(self._prediction(card, elsewhere))
-            except SetupFailed as error:
-                line = error.line or card.source.line_of(error.field)
-                problems.append(CardProblem(card.source.file, line, error.field, error.detail, error.hint))
-        return found, problems
-
-    def _prediction(self, card: Card, elsewhere: CapabilitySet | None) -> dict[str, Any]:
-        forecast = Forecast((), (), "")
-        if not isinstance(card.payload, Virtual):
-            forecast = self._supervisor.incarnator.forecast(card, elsewhere)
-        lost = {loss.feature for loss in forecast.degradations}
-        asks = [as_json(wish) | {"foreseen": wish.feature not in lost} for wish in forecast.wishes]
-        return {
-            "label": card.label,
-            "operations": list(forecast.operations),
-            "requested": len(asks),
-            "granted": sum(ask["foreseen"] for ask in asks),
-            "asks": asks,
-            "degradations": [snapshot.degradation(loss, card.soma) for loss in forecast.degradations],
-            "refusal": forecast.refusal,
-        }
+        """Return what a start of the cards in a file's text would do (forecasts.py). Raises BadReport."""
+        return await forecasts.check(self._supervisor, name, text, on)
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of a card."""
@@ -204,6 +142,7 @@ class Door:
 
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]:
         """Start services and what they need. Raises NoSuchService before anything has changed."""
+        stick.summon(self._supervisor, labels, who)
         chosen = self._named(labels)
         already = {s.label for s in chosen if s.is_up and s.state is not State.DONE}
         for service in chosen:
@@ -272,6 +211,7 @@ class Door:
 
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]:
         """Stop and start services, and what is part of them; what depends on them keeps running. Raises NoSuchService."""
+        stick.summon(self._supervisor, labels, who)
         chosen = self._named(labels)
         named = {service.label for service in chosen}
         for other in self._supervisor.graph.with_parts(named):
@@ -368,9 +308,10 @@ class Door:
 
     # -- configure -----------------------------------------------------------------------------------------------------
 
-    def plan(self) -> dict[str, Any]:
+    async def plan(self) -> dict[str, Any]:
         """Return what the cards on disk would change. Nothing is changed."""
-        return _plain(make_plan(self._directories, self._supervisor.table))
+        inputs = await changed_inputs(self._supervisor)
+        return as_plan(make_plan(self._supervisor.catalogue, self._supervisor.table, inputs))
 
     async def apply(self, token: str, who: str) -> dict[str, Any]:
         """Make the cards on disk the ones in force: all, or with a problem among them none.
@@ -380,14 +321,19 @@ class Door:
         """
         async with self._changing:
             heal.recheck(self._supervisor)
-            plan = make_plan(self._directories, self._supervisor.table)
+            inputs = await changed_inputs(self._supervisor)
+            plan = make_plan(self._supervisor.catalogue, self._supervisor.table, inputs)
             stale = bool(token) and token != plan.token
+            if not stale and stick.forget_idle(self._supervisor):
+                plan = make_plan(self._supervisor.catalogue, self._supervisor.table, inputs)
             if plan.problems or stale or self._supervisor.stopping:
                 return self._refused(plan, stale=stale)
             if (results := await self._take(plan, who)) is None:
                 return self._refused(plan, stale=False)
             self.changed_on_disk = False
-            return _plain(plan) | {"applied": True, "stale": False, "stopping": False, "results": results}
+            catalogue = self._supervisor.catalogue
+            self._supervisor.nursery.start_soon(compiled.keep, catalogue.cache, catalogue.memory)
+            return as_plan(plan) | {"applied": True, "stale": False, "stopping": False, "results": results}
 
     def _refused(self, plan: CardPlan, *, stale: bool) -> dict[str, Any]:
         """The answer when nothing was changed. A manager that stops says so of every service that would have changed."""
@@ -397,7 +343,7 @@ class Door:
             state = self._supervisor.table.get(change.label).state if known else State.STOPPED
             told = {"label": change.label, "result": "failed", "state": state.value}
             results.append(told | {"detail": "arje is stopping: no cards are taken any more", "degraded": 0})
-        return _plain(plan) | {"applied": False, "stale": stale, "stopping": stopping, "results": results}
+        return as_plan(plan) | {"applied": False, "stale": stale, "stopping": stopping, "results": results}
 
     async def _take(self, plan: CardPlan, who: str) -> list[dict[str, Any]] | None:
         """Make a plan true. Returns None, with the cards as they were, when the manager has begun to stop meanwhile."""
@@ -406,6 +352,7 @@ class Door:
         if supervisor.stopping:
             return None
         supervisor.set_cards(list(plan.cards), who)
+        supervisor.catalogue.take(plan.loaded)
         supervisor.problems = plan.problems
         touched = [supervisor.table.get(c.label) for c in plan.changes if c.feels in ("starts", "restarts")]
         await supervisor.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
@@ -429,11 +376,3 @@ class Door:
     def _can_stop(self, label: str) -> bool:
         table = self._supervisor.table
         return label in table and table.get(label).state in WITH_PROCESS and not table.get(label).is_stuck
-
-
-def _plain(plan: CardPlan) -> dict[str, Any]:
-    return {
-        "token": plan.token,
-        "changes": [as_json(change) for change in plan.changes],
-        "problems": [as_json(problem) for problem in plan.problems],
-    }

@@ -14,9 +14,10 @@ import trio
 
 from arje import log
 from arje.card.card import Card
-from arje.card.loader import load_text
 from arje.card.payload import Virtual
 from arje.card.rewrite import rewrite
+from arje.card.shelf import load_again
+from arje.card.specifiers import Surroundings
 from arje.card.syscalls import KNOWN
 from arje.errors import CardError, CardProblem
 from arje.incarnate.observe import Observer
@@ -57,7 +58,7 @@ class _Draft:
 async def observe(supervisor: Supervisor, label: str, who: str) -> Service:
     """Start a service again, watched. Raises NoSuchService, and CardError for a card that no proposal can be made for."""
     before = supervisor.table.get(label)
-    _text(before.card)
+    _text(before.card, supervisor.catalogue.memory.here)
     observer = supervisor.incarnator.observers[label] = Observer()
     supervisor.again(label, who)
     service = await supervisor.settled_again(before)
@@ -117,29 +118,33 @@ def _end(supervisor: Supervisor, card: Card, observer: Observer, slack: float) -
     observer.stop()
     if not observer.seen.started:
         raise _wrong(card, "soma", "nothing was seen of it: it did not start", f"arjectl why {card.label}")
-    text, capabilities = _text(card), supervisor.incarnator.capabilities
+    text = _text(card, supervisor.catalogue.memory.here)
+    capabilities = supervisor.incarnator.capabilities
     has = frozenset(name for name in _FILTERS if capabilities[name].available)
     has -= frozenset() if capabilities["libseccomp"].available else {"seccomp"}
     proposal = propose(observer.seen, card.soma, there=seccomp.here(KNOWN), has=has, slack=slack)
     new = rewrite(text, [(change.key, change.value, change.why) for change in proposal.changes])
-    loaded = load_text(Path(card.source.file), new if proposal.changes else text)
+    loaded = load_again(card, new if proposal.changes else text, supervisor.catalogue.memory.here)
     if loaded.problems:
         raise CardError(loaded.problems)
     return _Draft(proposal, text, new if proposal.changes else text, loaded.cards[0])
 
 
-def _text(card: Card) -> str:
+def _text(card: Card, here: Surroundings) -> str:
     """Return the text of a card's file. Raises CardError when it is none that can be rewritten, or not the one in force."""
     file = Path(card.source.file)
     if isinstance(card.payload, Virtual):
         raise _wrong(card, "payload", "a virtual card has no process", "harden what has one")
+    if card.source.template:
+        own = f"copy it to {card.label}.toml, then arjectl apply"
+        raise _wrong(card, "soma", f"its file is that of every {card.source.template}…", own)
     if file.suffix != ".toml":
         raise _wrong(card, "soma", "only cards in TOML are rewritten", "write it as TOML")
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise _wrong(card, "soma", f"cannot be read: {error}", "arjectl apply") from error
-    loaded = load_text(file, text)
+    loaded = load_again(card, text, here)
     if not loaded.cards or loaded.cards[0].source.digest != card.source.digest:
         raise _wrong(card, "soma", "the card on disk is not the one in force", "arjectl apply")
     return text

@@ -147,7 +147,7 @@ async def heal(supervisor: Supervisor, labels: list[str], who: str) -> dict[str,
                 "label": label,
                 "state": service.state.value,
                 "mended": as_json(done),
-                "degradations": [snapshot.degradation(loss, service.card.soma) for loss in service.degradations],
+                "degradations": [snapshot.degradation(loss, service.card) for loss in service.degradations],
             }
         )
     features = supervisor.incarnator.capabilities.features

@@ -27,9 +27,11 @@ from arje.service.state import Event, State
 from arje.supervisor import conditions, hooks
 from arje.supervisor.aftermath import Aftermath
 from arje.supervisor.birth import DYING, SETUP, Birth
+from arje.supervisor.catalogue import masked_by
 from arje.supervisor.ending import End
 from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
+from arje.supervisor.inputs import contents, inputs
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.stopping import Stop
@@ -128,6 +130,9 @@ class Life:
             self._fire(Event.RETRY_DUE, "supervisor", "the back-off is over")
 
     async def _wait_and_run(self) -> None:
+        if (mask := masked_by(self._table.get(self._label).card)) and not self._supervisor.stopping:
+            self._fire(Event.SKIPPED, "mask", f"masked by {mask}: arjectl unmask {self._label}")
+            return
         while not self._supervisor.may_start(self._label):
             await self._bell()
             if self._state is not State.WAITING:
@@ -213,6 +218,7 @@ class Life:
 
     async def _spawn(self, voice: Voice, readier: Readier) -> tuple[Living, ExitSlot]:
         given = voice.given()
+        await self._note_inputs(voice.card)
         birth = Birth(self._supervisor, voice.card, replace(given, fds=(*given.fds, *readier.fds(len(given.fds)))))
         self._patience = birth.patience
         try:
@@ -222,6 +228,16 @@ class Life:
             raise
         finally:
             self._patience = None
+
+    async def _note_inputs(self, card: Card) -> None:
+        """Remember what is in the files that this start reads, for the plan that will compare; it may not be known."""
+        if not (places := inputs(card)):
+            return
+        self._supervisor.catalogue.read_at_start.pop(self._label, None)
+        with trio.move_on_after(SETUP) as self._patience:
+            found = await self._host.ask(f"files of {self._label}", partial(contents, places))
+            self._supervisor.catalogue.read_at_start[self._label] = found
+        self._patience = None
 
     async def _live(self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, readier: Readier) -> None:
         """From the payload's first instruction to its last."""

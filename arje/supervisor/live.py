@@ -43,7 +43,7 @@ def set_limits(supervisor: Supervisor, label: str, changes: dict[str, str], who:
     LOG.info("limits changed", service=label, who=who, limits=told)
     return {
         "grants": as_json(found.grants),
-        "degradations": [snapshot.degradation(loss, service.card.soma) for loss in found.degradations],
+        "degradations": [snapshot.degradation(loss, service.card) for loss in found.degradations],
         "lasts": f"until {label} starts again; to keep it, write it into {service.card.source.file}: arjectl apply",
     }
 

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import functools
 import grp
-import hashlib
 import math
 import pwd
-import stat
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from arje.card.card import Card
 from arje.card.edges import KINDS
 from arje.card.payload import Native
 from arje.card.permissions import words
 from arje.card.probes import Health, Readiness, way_of
-from arje.card.soma import Soma
 from arje.card.supervision import Kind, Supervision
 from arje.errors import errno_name, errno_text
 from arje.incarnate.policy import is_required
@@ -29,13 +25,12 @@ from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import conditions, deps
+from arje.supervisor.catalogue import masked_by
 from arje.supervisor.host import Living
 from arje.supervisor.why import broken
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
-
-_MOST: Final = 4 * 2**20  # bytes of a card file, as the loader has it
 
 
 def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
@@ -56,6 +51,9 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "restarts": service.restarts,
         "wanted": service.wanted,
         "enabled": card.enabled,
+        "masked": masked_by(card) or None,
+        "pinned": card.pinned,
+        "template": card.source.template or None,
         "pid": running.pid if running else None,
         "leader_pid": running.leader_pid if running else None,
         "setup_ms": running.setup_ms if running else None,
@@ -92,14 +90,16 @@ def isolation(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "requested": requested,
         "granted": sum(grant.ok for grant in service.grants),
         "grants": as_json(service.grants),
-        "degradations": [degradation(loss, service.card.soma) for loss in lost.values()],
+        "degradations": [degradation(loss, service.card) for loss in lost.values()],
     }
 
 
-def degradation(loss: Degradation, soma: Soma) -> dict[str, Any]:
-    """Return a degradation, and whether the card refuses to live with it."""
+def degradation(loss: Degradation, card: Card) -> dict[str, Any]:
+    """Return a degradation, where the card asks for it, and whether it refuses to live without."""
     plain: dict[str, Any] = as_json(loss)
-    return plain | {"required": is_required(soma, loss.feature)}
+    field = f"soma.{loss.feature}"
+    where = {"file": card.source.file_of(field), "line": card.source.line_of(field)}
+    return plain | where | {"required": is_required(card.soma, loss.feature)}
 
 
 def failure(service: Service) -> dict[str, Any] | None:
@@ -109,6 +109,7 @@ def failure(service: Service) -> dict[str, Any] | None:
     plain: dict[str, Any] = as_json(failed)
     return plain | {
         "errno_name": errno_name(failed.errno) if failed.errno else "",
+        "file": service.card.source.file_of(failed.field) if failed.field else "",
         "line": service.card.source.line_of(failed.field),
         "detail": failure_text(failed),
     }
@@ -153,7 +154,8 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         | {
             "card_file": card.source.file,
             "card_line": card.source.line_of("label") or 1,
-            "card_on_disk": on_disk(card),
+            "card_dropins": [part.file for part in card.source.parts[1:]],
+            "card_on_disk": supervisor.catalogue.on_disk(card),
             "payload": type(payload).__name__.lower(),
             "command": [payload.exec, *payload.argv] if isinstance(payload, Native) else [],
             "activation": list(activation(supervisor, service)),
@@ -172,20 +174,6 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         | _life(service, supervisor.host.now())
         | _body(supervisor.outcomes.get(service.label), service)
     )
-
-
-def on_disk(card: Card) -> str:
-    """Return whether the file of a card still says what was loaded: ``same``, ``changed`` or ``gone``."""
-    file = Path(card.source.file)
-    try:
-        found = file.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST:  # to open a fifo would be to wait
-            return "changed"
-        return "same" if hashlib.sha256(file.read_bytes()).hexdigest() == card.source.digest else "changed"
-    except FileNotFoundError:
-        return "gone"
-    except OSError:
-        return "changed"
 
 
 def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,7 @@ from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor import notify
 from arje.supervisor.bells import Bells
+from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -36,6 +37,7 @@ from arje.supervisor.ties import Ties
 from arje.supervisor.watched import Watched
 
 LOG = log.logger()
+_RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 
 class Supervisor:
@@ -59,6 +61,7 @@ class Supervisor:
         self.commands: dict[str, Living] = {}
         self.helpers: dict[str, dict[int, ExitSlot]] = {}
         self.problems: tuple[CardProblem, ...] = ()
+        self.catalogue = Catalogue()
         self.paused: set[str] = set()
         self.going: set[str] = set()
         self.stopping = False
@@ -155,6 +158,7 @@ class Supervisor:
     def _forget(self, label: str) -> None:
         self.table.remove(label)
         self.logs.forget(label)
+        self.catalogue.read_at_start.pop(label, None)
         self._rests.pop(label, None)
         self._seen.pop(label, None)
         self.bells.ring(label)
@@ -168,9 +172,13 @@ class Supervisor:
         """
         if self.stopping:
             return
+        if self.table.get(label).card.pinned == "stopped" and not is_hand(who):
+            return
         taken = {label}
         for pulled in self.graph.closure([label], self.needs.is_up):
             service = self.table.get(pulled)
+            if pulled != label and service.card.pinned == "stopped":
+                continue
             if pulled != label and (service.is_up or service.is_coming):
                 continue
             if service.state in (State.RUNNING, State.RELOADING, State.STARTING, State.WAITING):

@@ -74,6 +74,8 @@ class Ties:
 
     def _lose(self, lost: Loss) -> None:
         self._bear_no_more(lost.asker)
+        if self._table.get(lost.asker).card.pinned == "started":
+            return
         why = self._supervisor.cause(lost.provider.label, str(lost))
         if lost.requirement.recovers:
             self._table.fire(lost.asker, Event.STOP, why, wanted=True)
@@ -161,6 +163,8 @@ class Ties:
         """Let a service do what its edge says, when it runs."""
         reaction: Reaction = getattr(term, word)
         if asker not in self._table or self._table.get(asker).state not in _RUNS or reaction is Reaction.KEEP:
+            return
+        if reaction is not Reaction.RELOAD and self._table.get(asker).card.pinned == "started":
             return
         did = "has started again" if word == "on_restart" else "has reloaded"
         rule = f"{label} {did} ({term.kind}.{term.name}.{word} = {reaction})"

@@ -87,6 +87,7 @@ EVERYTHING = {
     "broken": '[payload]\nexec = "/no/such/program"\n',
     "refused": sh("true", 'strict_caps = true\ncgroup = {memory_max = "1G"}'),
     "crashing": sh("exit 3") + '[supervision]\nrestart = "on-failure"\ninitial = 1000\nmax = 5000\n',
+    "copy@": sh("exec sleep infinity"),
     "once": sh("true") + '[supervision]\nkind = "one-shot"\n',
     "down": "enabled = false\n" + sh("true"),
     "picky": 'contracts = [{any = ["once", "nothing"]}]\nrequires = {group = "undegraded"}\n'
@@ -107,9 +108,14 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
     card = (manager.cards / "new.toml").read_text()
     calls: list[tuple[str, dict[str, Any]]] = [
         *((name, {}) for name in ("Ping", "GetManager", "List", "Logs", "Doctor", "Plan", "Schema", "Apply")),
-        *(("Why", {"label": label}) for label in EVERYTHING),
-        *(("Deps", {"label": label, "reverse": reverse}) for label in EVERYTHING for reverse in (False, True)),
-        *(("Forecast", {"label": label}) for label in (*EVERYTHING, "new")),
+        *(("Why", {"label": label}) for label in EVERYTHING if label != "copy@"),
+        *(
+            ("Deps", {"label": label, "reverse": reverse})
+            for label in EVERYTHING
+            if label != "copy@"
+            for reverse in (False, True)
+        ),
+        *(("Forecast", {"label": label}) for label in (*EVERYTHING, "new") if label != "copy@"),
         ("List", {"labels": None, "full": True}),
         ("Wait", {"labels": ["running"]}),
         ("AwaitEnd", {"label": "running", "for_ms": 0}),
@@ -130,6 +136,14 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Forecast", {"label": "running", "on": manager.call("Doctor")}),
         ("Freeze", {"labels": ["running", "down"]}),
         ("Thaw", {"labels": ["running"]}),
+        *((name, {"labels": ["once"]}) for name in ("Disable", "Enable", "Mask", "Unmask", "Pin", "Unpin")),
+        ("Scale", {"template": "copy@", "copies": 2}),
+        ("Start", {"labels": ["copy@by-hand"]}),
+        ("List", {"labels": ["copy@*", "once"], "full": True}),
+        ("Cat", {"label": "once"}),
+        ("Cat", {"label": "copy@"}),
+        ("ResetFailed", {"labels": ["broken"]}),
+        ("Run", {"label": "run", "command": ["sh", "-c", "echo ran"]}),
     ]
     told = set()
     for name, parameters in calls:
@@ -148,6 +162,10 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
     reply = next(follower.follow("Follow", labels=["running"], lines=10))
     follower.close()
     assert list(interface.faults(reply, interface.methods["Follow"][1])) == []
+    follower = Client(manager.socket, 30)
+    replies = list(follower.follow("Run", command=["sh", "-c", "echo ran"]))
+    follower.close()
+    assert [list(interface.faults(reply, interface.methods["Run"][1])) for reply in replies] == [[], []]
     assert told == {*METHODS}
 
 

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 
 from arje.errors import NoSuchService
 from arje.service.state import State
-from arje.supervisor.cards import read
+from arje.supervisor.catalogue import Catalogue
 from arje.supervisor.door import Door
 from tests.supervisor.played import Play
 from tests.supervisor.world import HAND, HARD, Wrong, world
@@ -75,8 +75,10 @@ class Stage:
     async def _run(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._over = trio.Event()
-        loaded, _ = read((self._cards,))
+        catalogue = Catalogue((self._cards,))
+        loaded, _ = catalogue.read()
         async with world(self._cards.parent, loaded.cards, self._clock, self._play) as self.here:
+            self.here.found.catalogue = catalogue
             self.door = Door(self.here.found, (self._cards,), self._cards.parent, "user")
             self.busy: list[str] = []
             self._ready.set()
