@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from arje.card import devices, file_words, filters, hooks, permissions, priority, privilege_words, probes
+from arje.card import devices, file_words, filters, hooks, log, permissions, priority, privilege_words, probes
 from arje.card.files import ITEMISED
 from arje.card.nearest import nearest
 from arje.card.network_check import problems
@@ -225,7 +225,7 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
     raw, wrong = dict(raw), list[Unreadable]()
     if raw.get("payload") in ("virtual", "Virtual"):
         del raw["payload"]  # the default
-    for name, convert in (("soma", _soma), ("supervision", _supervision), ("payload", _payload)):
+    for name, convert in (("soma", _soma), ("supervision", _supervision), ("payload", _payload), ("log", _log)):
         if name not in raw:
             continue
         if isinstance(raw[name], dict):
@@ -278,6 +278,13 @@ def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]
     if isinstance(rate := kept.get("rate_limit"), dict):
         kept["rate_limit"] = _converted(rate, {"interval": duration}, "supervision.rate_limit", wrong)
     return kept
+
+
+def _log(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
+    rules = _converted(raw, {**log.SIZES, "rotate_every": duration}, "log", wrong)
+    if isinstance(rate := rules.get("rate_limit"), dict):
+        rules["rate_limit"] = _converted(rate, {"interval": duration}, "log.rate_limit", wrong)
+    return rules
 
 
 def _payload(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
