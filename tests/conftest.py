@@ -121,6 +121,10 @@ class Manager:
     def lines(self, label: str) -> list[str]:
         return [line["text"] for line in self.call("Logs", labels=[label], lines=1000)["lines"]]
 
+    def written(self, label: str) -> None:
+        """Wait until what the service has said is in its file: to read back more than memory holds, it is written first."""
+        self.call("Logs", labels=[label], lines=10**6)
+
     def await_line(self, label: str, text: str) -> None:
         """Follow the log of a service until it says something."""
         client = Client(self.socket, 30)

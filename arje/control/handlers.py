@@ -16,8 +16,8 @@ class Door(Protocol):
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]: ...
     async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
-    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
-    def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
+    async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]: ...
+    def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def doctor(self) -> dict[str, Any]: ...
     def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
@@ -45,6 +45,9 @@ class InvalidParameter(Exception):
 
 
 _MOST: Final = 10_000  # labels of one call
+_FOREVER: Final = 10**11  # seconds since the epoch: the year 5138
+#: The parameters of Call.picks.
+PICKS: Final = ("lines", "since", "until", "stream", "grep", "life")
 _LONGEST: Final = 256  # characters of a pattern: a label has 64 at most
 
 
@@ -72,6 +75,29 @@ class Call:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**6:
             raise InvalidParameter(name)
         return value
+
+    def moment(self, name: str) -> float | None:
+        """Return a time of the wall clock in seconds, None when it is missing. Raises InvalidParameter."""
+        value = self._value(name, None)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _FOREVER:
+            raise InvalidParameter(name)
+        return float(value)
+
+    def picks(self, lines: int) -> dict[str, Any]:
+        """Return which lines of a log are wanted (supervisor/logread.py, Query). Raises InvalidParameter."""
+        stream = self.text("stream", "")
+        if stream not in ("", "stdout", "stderr"):
+            raise InvalidParameter("stream")
+        return {
+            "lines": self.number("lines", lines),
+            "since": self.moment("since"),
+            "until": self.moment("until"),
+            "stream": stream,
+            "grep": self.text("grep", ""),
+            "life": self.flag("life"),
+        }
 
     def flag(self, name: str) -> bool:
         """Return a boolean, false when it is missing. Raises InvalidParameter."""
@@ -136,7 +162,7 @@ async def _why(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _logs(door: Door, call: Call) -> dict[str, Any]:
-    return {"lines": door.logs(call.labels(), call.number("lines", 100))}
+    return {"lines": await door.logs(call.labels(), call.picks(100))}
 
 
 async def _wait(door: Door, call: Call) -> dict[str, Any]:
@@ -234,7 +260,7 @@ METHODS: Final[dict[str, Method]] = {
     "GetManager": Method(_get_manager),
     "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
-    "Logs": Method(_logs, ("labels", "lines")),
+    "Logs": Method(_logs, ("labels", *PICKS)),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label", "on")),

@@ -22,7 +22,7 @@ import trio
 
 import arje
 from arje import log
-from arje.control.handlers import METHODS, Call, Door, InvalidParameter
+from arje.control.handlers import METHODS, PICKS, Call, Door, InvalidParameter
 from arje.errors import BadReport, CardError, NoSuchService, NotRunning, OrderingError
 from arje.incarnation import as_json
 
@@ -191,9 +191,9 @@ class Connection:
             raise VarlinkError(f"{SERVICE}.ExpectedMore")
         self._door.services(call.labels(), full=False)  # an unknown label is an answer now, not silence
         for parameter in call.parameters:
-            if parameter not in ("labels", "lines"):
+            if parameter not in ("labels", *PICKS):
                 raise InvalidParameter(parameter)
-        follow = self._door.follow(call.labels(), call.number("lines", 0))
+        follow = self._door.follow(call.labels(), call.picks(0))
         gone: Exception | None = None
         async with contextlib.aclosing(follow) as lines, trio.open_nursery() as nursery:  # type: ignore[type-var]
             nursery.start_soon(self._watch, nursery.cancel_scope)

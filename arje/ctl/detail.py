@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from arje.ctl.render import cause, log_line, losses, reason, waits
+from arje.ctl.log_verbs import show
+from arje.ctl.render import cause, losses, reason, waits
 from arje.ctl.words import clock, duration, escape, many, size
 
 TYPE_CHECKING = False
@@ -40,10 +41,9 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Stopped by", service["kill_method"])
     if deps := "; ".join(_dependencies(paper, service)):
         _field(paper, "Deps", deps)
-    if service["log_dropped"]:
-        _field(paper, "Log", f"{service['log_dropped']} lines could not be written")
+    _log(paper, service)
     for line in service["last_lines"]:
-        log_line(paper, line)
+        show(paper, line, "short")
 
 
 def _field(paper: Paper, name: str, text: str) -> None:
@@ -164,6 +164,12 @@ def _processes(paper: Paper, service: Data) -> None:
     _field(paper, "CGroup" if service["cgroup"] else "Processes", "  ".join(filter(None, parts)))
     for line in _tree(service["processes"], rich=paper.rich):
         paper.line(_INDENT + escape(line))
+
+
+def _log(paper: Paper, service: Data) -> None:
+    """What was lost of its log, by reason."""
+    if lost := ", ".join(f"{many(count, 'line')} ({reason})" for reason, count in service["log_dropped"].items()):
+        _field(paper, "Log", f"dropped: {lost}")
 
 
 def _tree(processes: list[Data], *, rich: bool) -> list[str]:

@@ -130,18 +130,9 @@ def _doctor(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _logs(client: Client, args: Namespace, paper: Paper) -> int:
-    def show(line: dict[str, Any]) -> None:
-        _json(paper, line) if args.json else render.log_line(paper, line)
+    from arje.ctl import log_verbs
 
-    if not args.follow:
-        for line in client.call("Logs", labels=args.labels, lines=args.lines)["lines"]:
-            show(line)
-        return Query.TRUE
-    # The server subscribes before it reads back what there is: no line falls between the two.
-    for reply in client.follow("Follow", labels=args.labels, lines=args.lines):
-        show(reply["line"])
-        paper.flush()
-    return Query.TRUE
+    return log_verbs.logs(client, args, paper)
 
 
 def _schema(client: Client, args: Namespace, paper: Paper) -> int:

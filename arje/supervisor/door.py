@@ -32,6 +32,7 @@ from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import harden, heal, live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
+from arje.supervisor.logread import Query
 from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
@@ -118,27 +119,31 @@ class Door:
                     waiting += self._supervisor.graph.resolve(name, service.label)
         return chain
 
-    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]:
-        """Return the last lines of services, in the order of time. Raises NoSuchService."""
-        kept = (self._supervisor.logs.of(service.label).lines for service in self._named(labels))
-        found = [line for ring in kept for line in list(ring)[max(0, len(ring) - lines) :]]
-        return [line.as_dict() for line in sorted(found, key=lambda line: line.wall)]
+    async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the last lines of services that ``picks`` (a Query) wants, in the order of time. Raises NoSuchService."""
+        chosen = [service.label for service in self._named(labels)]
+        return [line.as_dict() for line in await self._supervisor.logs.read(chosen, Query(**picks))]
 
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]:
         """Wait until services are not on their way any more, and return what became of them. Raises NoSuchService."""
         return [self._result(await self._supervisor.settled(service.label)) for service in self._named(labels)]
 
-    async def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]:
-        """Yield the last lines of these services, then every new one; none falls between. Raises NoSuchService."""
+    async def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the last lines that ``picks`` wants of these services, then every new one; none falls between, none comes
+        twice. Raises NoSuchService."""
         chosen = frozenset(service.label for service in self._named(labels)) if labels else None
-        follower = self._supervisor.logs.follow(chosen)
+        query, logs = Query(**picks), self._supervisor.logs
+        follower = logs.follow(chosen)
         try:
-            for known in self.logs(labels, lines) if lines else ():
-                yield known
-            async for line in follower:
+            known = await logs.read([service.label for service in self._named(labels)], query) if query.lines else []
+            seen = {(line.label, line.wall) for line in known}
+            for line in known:
                 yield line.as_dict()
+            async for line in follower:
+                if query.picks(line) and (line.label, line.wall) not in seen:
+                    yield line.as_dict()
         finally:
-            self._supervisor.logs.leave(follower)
+            logs.leave(follower)
 
     def doctor(self) -> dict[str, Any]:
         """Return what this machine can isolate, and how to mend what it cannot: a host report."""

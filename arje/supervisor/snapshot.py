@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.card import Card
+from arje.card.log import LogRules
 from arje.card.payload import Native
 from arje.card.permissions import words
 from arje.card.probes import Health, Readiness, way_of
@@ -164,11 +165,18 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "required_by": list(supervisor.graph.dependents(service.label)),
             "history": [_why(why) | {"state": state.value} for state, why in service.history],
             "log_dropped": supervisor.logs.of(service.label).dropped,
+            "log": log_rules(service.card.log),
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
         | _life(service, supervisor.host.now())
         | _body(supervisor.outcomes.get(service.label), service)
     )
+
+
+def log_rules(rules: LogRules) -> dict[str, Any]:
+    """Return how a log is kept."""
+    plain: dict[str, Any] = as_json(rules)
+    return plain
 
 
 def on_disk(card: Card) -> str:

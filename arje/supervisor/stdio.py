@@ -20,7 +20,7 @@ from arje.card.card import Card
 from arje.errors import SetupFailed
 from arje.incarnate.spawn import StdioFds
 from arje.incarnation import Step
-from arje.supervisor.logs import ServiceLog
+from arje.supervisor.servicelog import ServiceLog
 
 _FILES = {
     "file": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,

@@ -141,6 +141,7 @@ class Supervisor:
             else:
                 self.table.add(card, self.cause(who, card.source.file))
         self.graph = Graph(cards)
+        self.logs.set_cards(cards)
         self._ring_waiting()
 
     def _forget(self, label: str) -> None:
