@@ -133,14 +133,13 @@ class Door:
         twice. Raises NoSuchService."""
         chosen = frozenset(service.label for service in self._named(labels)) if labels else None
         query, logs = Query(**picks), self._supervisor.logs
+        known = await logs.read([service.label for service in self._named(labels)], query) if query.lines else []
         follower = logs.follow(chosen)
         try:
-            known = await logs.read([service.label for service in self._named(labels)], query) if query.lines else []
-            seen = {(line.label, line.wall) for line in known}
             for line in known:
                 yield line.as_dict()
             async for line in follower:
-                if query.picks(line) and (line.label, line.wall) not in seen:
+                if query.picks(line):
                     yield line.as_dict()
         finally:
             logs.leave(follower)

@@ -80,17 +80,31 @@ class Logs:
         """Return the last lines of each of these services that a query picks, in the order of time.
 
         Those of files, too, where memory does not hold enough. A disk that does not answer is told in a line of its own.
+        Who begins to follow right after misses nothing, and hears nothing twice.
         """
         asked = {label: self._for(label, query) for label in labels}
         kept = {label: list(self.of(label).lines) for label in labels}
+        totals = {label: self.of(label).total for label in labels}
         wanting = [label for label in labels if not _suffices(kept[label], asked[label])]
         files, notes = await self._from_files({label: asked[label] for label in wanting}) if wanting else ({}, [])
         found: list[Line] = []
         for label in labels:
+            if wanting:
+                self._catch_up(label, kept[label], totals[label], files.get(label, []))
             picked = [line for line in kept[label] if asked[label].picks(line)]
             merged = _merge(files.get(label, []), picked)
             found += merged[max(0, len(merged) - query.lines) :]
         return notes + _within(sorted(found, key=lambda line: line.wall))
+
+    def _catch_up(self, label: str, kept: list[Line], total: int, files: list[Line]) -> None:
+        """Add to what memory held before the files were read what came meanwhile, and a word where that was too much."""
+        count = self.of(label).total - total
+        new = list(self.of(label).lines)[-count:] if count else []
+        missing = count - len(new)
+        if missing and new[0].wall not in {line.wall for line in files}:
+            text = f"up to {missing} lines are left out: they came while the disk was asked"
+            kept.append(Line(label, "arje", 0, new[0].wall - 1e-6, text))
+        kept += new
 
     def _for(self, label: str, query: Query) -> Query:
         if not query.life:

@@ -37,6 +37,7 @@ Tell = Callable[[str, Chunk], None]
 
 class ServiceLog:
     """The log of one service. ``pid`` is written beside each line; ``began`` is when its current life began (wall clock).
+    ``total`` counts the lines that memory has had.
 
     ``drops`` counts lines that are lost by reason, but for those that the file and its outbox count themselves.
     """
@@ -46,6 +47,7 @@ class ServiceLog:
         self.pid = 0
         self.began = 0.0
         self.lines = Ring()
+        self.total = 0
         self.drops: Counter[str] = Counter()
         self.file = LogFile(directory, label)
         self.box = Outbox(writer, self.file)
@@ -160,6 +162,7 @@ class ServiceLog:
             LOG.exception("lines of a service are lost", service=self.label, lines=count)
 
     def _add(self, chunk: Chunk) -> None:
+        self.total += chunk.lines
         self.lines.extend(lines_of(self.label, chunk, last=KEPT))
         self._tell(self.label, chunk)
         self.box.put(chunk)
