@@ -167,7 +167,15 @@ def _processes(paper: Paper, service: Data) -> None:
 
 
 def _log(paper: Paper, service: Data) -> None:
-    """What was lost of its log, by reason."""
+    """Who reads what it says, and what was lost of its log, by reason."""
+    if pipe := service["piped_to"]:
+        reader = (
+            paper.beside(pipe["label"], pipe["state"])
+            if pipe["state"]
+            else f"{escape(pipe['label'])} (no such service)"
+        )
+        held = f"; {size(pipe['waiting'])} in the pipe wait to be read" if pipe["waiting"] else ""
+        _field(paper, "Log", f"stdout goes to {reader}{held}")
     if lost := ", ".join(f"{many(count, 'line')} ({reason})" for reason, count in service["log_dropped"].items()):
         _field(paper, "Log", f"dropped: {lost}")
 
@@ -193,7 +201,7 @@ def _tree(processes: list[Data], *, rich: bool) -> list[str]:
 
 def _dependencies(paper: Paper, service: Data) -> Iterator[str]:
     """Yield the edges kind by kind, each name with the state of the service that it means."""
-    words = {"requires": "needs", "wants": "wants", "after": "after", "before": "before"}
+    words = {"requires": "needs", "wants": "wants", "after": "after", "before": "before", "log.to": "writes to"}
     for kind, word in words.items():
         edges = [edge for edge in service["dependencies"] if edge["kind"] == kind]
         if edges:

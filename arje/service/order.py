@@ -5,6 +5,8 @@ Four kinds of edges, two questions. *Pulling in* (what has to be started as well
 card has that label, a capability that some cards provide; any one of them satisfies a requirement, all of them are
 ordered first. ``requires`` is hard: one that nobody has is a problem. The other three are soft, and silent when missing.
 
+``log.to`` (``pipeline.py``) is both, and soft: who reads is pulled in, and starts before who writes.
+
 A cycle of any kind is a problem of the cards; ``ready`` stays defined with one, and its members wait for each other.
 """
 
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 
 from arje.card.card import Card
 from arje.errors import CardProblem, NoSuchService, OrderingError
+from arje.service import pipeline
 from arje.service.table import nearest
 
 
@@ -54,6 +57,8 @@ class Graph:
                 for other in self.resolve(name, card.label):
                     first, then = (card.label, other) if field == "before" else (other, card.label)
                     self._before[then].setdefault(first, Edge(first, then, field, card.label))
+        if card.log.to in self._cards:
+            self._before[card.label].setdefault(card.log.to, Edge(card.log.to, card.label, pipeline.FIELD, card.label))
         for name in card.requires:
             for other in self.resolve(name, card.label):
                 if card.label not in self._requirers[other]:
@@ -76,7 +81,8 @@ class Graph:
             for name in card.requires
             if not self.resolve(name, card.label)
         ]
-        return missing + [self._cycle_problem(cycle) for cycle in self.cycles()]
+        circles = [self._cycle_problem(cycle) for cycle in self.cycles()]
+        return [*missing, *pipeline.problems(self._cards), *circles]
 
     def cycles(self) -> list[tuple[Edge, ...]]:
         """Return a shortest cycle of every knot of cards that depend on each other, as its edges, least label first."""
@@ -109,6 +115,8 @@ class Graph:
                 continue
             pulled[label] = None
             card = self._cards[label]
+            if card.log.to in self._cards:
+                plain.append(card.log.to)
             for name in (*card.requires, *card.wants):
                 if name in self._cards:
                     plain.append(name)

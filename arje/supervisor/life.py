@@ -172,7 +172,7 @@ class Life:
         self._aftermath.stopped()
 
     async def _run_process(self, card: Card) -> None:
-        self._supervisor.logs.of(self._label).began = time.time()
+        self._supervisor.logs.of(self._label).began = self._host.wall()
         if (failed := await self._before(card)) is not None:
             await self._aftermath.not_started(card, failed.failure, f"hook {failed.hook} failed: {failed.ended}")
             return

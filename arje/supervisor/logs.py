@@ -6,21 +6,24 @@ seconds, and what is in memory answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from arje import log
 from arje.card.card import Card
 from arje.supervisor import logread
 from arje.supervisor.follower import SLOW_READER, Follower, Line
 from arje.supervisor.logread import MOST, Query
 from arje.supervisor.logtext import Chunk, micros
 from arje.supervisor.logwriter import LogWriter
+from arje.supervisor.pipes import Pipes
 from arje.supervisor.servicelog import ServiceLog, lines_of
 
+LOG = log.logger()
 _ANSWER: Final = 5.0  # seconds for the disk to give back what it holds
 _WRITE: Final = 1.0  # seconds for it to take what there is, before it is asked
 _FLUSH: Final = 2.0  # seconds for it to take the last lines at the end
@@ -32,6 +35,7 @@ class Logs:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self.pipes = Pipes()
         self._directory = directory
         self._writer = LogWriter()
         self._logs: dict[str, ServiceLog] = {}
@@ -41,18 +45,20 @@ class Logs:
     def of(self, label: str) -> ServiceLog:
         """Return the log of a service; it is made at the first call."""
         if label not in self._logs:
-            self._logs[label] = ServiceLog(label, self._directory, self._writer, self._tell)
+            self._logs[label] = ServiceLog(label, self._directory, self._writer, self._tell, self.pipes)
         return self._logs[label]
 
-    def set_cards(self, cards: Iterable[Card]) -> None:
+    def set_cards(self, cards: Collection[Card]) -> None:
         """Let the logs be kept as these cards say, from the next line on."""
         for card in cards:
             self.of(card.label).rules = card.log
+        self.pipes.set_cards(cards)
 
     def forget(self, label: str) -> None:
         """Let go of a service's log: its card is gone. The file stays."""
         if (gone := self._logs.pop(label, None)) is not None:
             gone.close(in_loop=True)
+            self.pipes.forget(label)
 
     def follow(self, labels: frozenset[str] | None = None) -> Follower:
         """Return a follower of every line from now on. Who does not read loses lines, and hurts nobody."""
@@ -148,6 +154,10 @@ class Logs:
             service_log.close()
         for follower in self._followers:
             follower.close()
+        if lost := self.pipes.close():
+            LOG.warning(
+                "what nobody has read is lost", **{f"bytes_for_{label}": count for label, count in lost.items()}
+            )
         self._writer.flush(_FLUSH)
 
 

@@ -12,22 +12,27 @@ import contextlib
 import fcntl
 import os
 import termios
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from arje.card.card import Card
 from arje.service.pipeline import consumers
 
 
 class Pipes:
-    """One pipe per consumer, made when it is first asked for. ``consumers``: who reads, as the cards have it."""
+    """One pipe per consumer, made when it is first asked for.
+
+    ``consumers``: who reads, as the cards have it; ``known``: every service, as who reads may not be there.
+    """
 
     def __init__(self) -> None:
         self.consumers: frozenset[str] = frozenset()
+        self.known: frozenset[str] = frozenset()
         self._pipes: dict[str, tuple[int, int]] = {}
 
-    def set_cards(self, cards: Iterable[Card]) -> None:
+    def set_cards(self, cards: Collection[Card]) -> None:
         """Learn who reads from whom. A pipe that nobody needs any more stays until its consumer's card goes."""
         self.consumers = consumers(cards)
+        self.known = frozenset(card.label for card in cards)
 
     def reading(self, consumer: str) -> int:
         """Return a new descriptor of the end that a consumer reads. Raises OSError."""
@@ -56,7 +61,9 @@ class Pipes:
             with contextlib.suppress(OSError):
                 os.close(fd)
 
-    def close(self) -> None:
-        """Close every pipe. Returns nothing: what was in them is lost, and :meth:`waiting` said how much that was."""
+    def close(self) -> dict[str, int]:
+        """Close every pipe; return how many bytes in each are lost with it: nobody has read them."""
+        lost = {consumer: count for consumer in self._pipes if (count := self.waiting(consumer))}
         for consumer in list(self._pipes):
             self.forget(consumer)
+        return lost

@@ -25,6 +25,7 @@ from arje.supervisor.linerate import RATE, LineBudget
 from arje.supervisor.logfile import LogFile, dropped
 from arje.supervisor.logtext import Chunk, told
 from arje.supervisor.logwriter import BROKEN, LogWriter, Outbox
+from arje.supervisor.pipes import Pipes
 
 LOG = log.logger()
 _TURN: Final = 8 * 1024  # bytes of one read: at one byte a line still few milliseconds of work
@@ -37,13 +38,15 @@ Tell = Callable[[str, Chunk], None]
 
 class ServiceLog:
     """The log of one service. ``pid`` is written beside each line; ``began`` is when its current life began (wall clock).
-    ``total`` counts the lines that memory has had.
+    ``pipes`` are those between services, where a card leads its stdout to another one. ``total`` counts the lines that
+    memory has had.
 
     ``drops`` counts lines that are lost by reason, but for those that the file and its outbox count themselves.
     """
 
-    def __init__(self, label: str, directory: Path, writer: LogWriter, tell: Tell) -> None:
+    def __init__(self, label: str, directory: Path, writer: LogWriter, tell: Tell, pipes: Pipes) -> None:
         self.label = label
+        self.pipes = pipes
         self.pid = 0
         self.began = 0.0
         self.lines = Ring()

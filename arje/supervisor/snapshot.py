@@ -166,6 +166,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "history": [_why(why) | {"state": state.value} for state, why in service.history],
             "log_dropped": supervisor.logs.of(service.label).dropped,
             "log": log_rules(service.card.log),
+            "piped_to": piped_to(supervisor, service),
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
         | _life(service, supervisor.host.now())
@@ -177,6 +178,15 @@ def log_rules(rules: LogRules) -> dict[str, Any]:
     """Return how a log is kept."""
     plain: dict[str, Any] = as_json(rules)
     return plain
+
+
+def piped_to(supervisor: Supervisor, service: Service) -> dict[str, Any] | None:
+    """Return who reads what the service writes, and what lies in the pipe between them; None when nobody does."""
+    if not (label := service.card.log.to):
+        return None
+    consumer = supervisor.table.get(label) if label in supervisor.table else None
+    waiting = supervisor.logs.pipes.waiting(label)
+    return {"label": label, "state": consumer.state.value if consumer else None, "waiting": waiting}
 
 
 def on_disk(card: Card) -> str:
@@ -209,8 +219,9 @@ def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, A
 
 def dependencies(supervisor: Supervisor, card: Card) -> Iterator[dict[str, Any]]:
     """Yield every edge that a card writes down, with the service it means and that one's state."""
-    for kind in ("requires", "wants", "after", "before"):
-        for name in getattr(card, kind):
+    edges = {kind: getattr(card, kind) for kind in ("requires", "wants", "after", "before")}
+    for kind, names in (edges | {"log.to": (card.log.to,) if card.log.to else ()}).items():
+        for name in names:
             found = _meant(supervisor, name, card.label)
             label, state = (found.label, found.state.value) if found else (None, None)
             yield {"kind": kind, "name": name, "label": label, "state": state}

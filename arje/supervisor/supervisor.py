@@ -283,7 +283,7 @@ class Supervisor:
         found = []
         for service in self.table:
             card = service.card
-            names = (*card.requires, *card.wants, *card.after)
+            names = (*card.requires, *card.wants, *card.after, *((card.log.to,) if card.log.to else ()))
             if service.label != label and any(label in self.graph.resolve(name, card.label) for name in names):
                 found.append(service.label)
         before = self.table.get(label).card.before if label in self.table else ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import re
-import sys
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -308,7 +308,7 @@ def test_a_full_disk_costs_lines_which_are_told_where_they_are_missing(manage: M
 @needs_root
 def test_a_disk_that_hangs_costs_the_lines_of_who_writes_there_and_nothing_else(manage: Manage, place: Path) -> None:
     with dead_mount(place / "dead"):
-        script = "yes 0123456789012345678901234567890123456789012345678901234567890 | head -n 50000; echo end; exec sleep 1000"
+        script = "yes 01234567890123456789012345678901234567890123456789 | head -n 50000; echo end; exec sleep 1000"
         manager = manage(
             {"a": "enabled = false\n" + sh(script), "b": "enabled = false\n" + sh("seq 3; exec sleep 1000")}
         )
