@@ -148,6 +148,10 @@ class Manager:
         done = self.ctl("--json", *words)
         return json.loads(done.stdout)
 
+    def json_lines(self, *words: str) -> list[Any]:
+        """What a verb answers that has an object per line."""
+        return [json.loads(line) for line in self.ctl("--json", *words).stdout.splitlines()]
+
     def write(self, label: str, text: str) -> None:
         """Write a card whole, as editors do: under another name, then renamed."""
         path = self.cards / f"{label}.toml"

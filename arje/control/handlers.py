@@ -18,6 +18,8 @@ class Door(Protocol):
     def why(self, label: str) -> list[dict[str, Any]]: ...
     async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]: ...
     def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
+    def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]: ...
+    def monitor(self, labels: list[str], count: int, since: float | None) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def doctor(self) -> dict[str, Any]: ...
     def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
@@ -165,6 +167,10 @@ async def _logs(door: Door, call: Call) -> dict[str, Any]:
     return {"lines": await door.logs(call.labels(), call.picks(100))}
 
 
+async def _events(door: Door, call: Call) -> dict[str, Any]:
+    return {"events": door.events(call.labels(), call.number("lines", 100), call.moment("since"))}
+
+
 async def _wait(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.wait(call.labels())}
 
@@ -254,13 +260,36 @@ async def _schema(door: Door, call: Call) -> dict[str, Any]:
     return {"schema": door.schema()}
 
 
-#: Every method of the interface but Follow, which streams (server.py). A test holds it beside the .varlink file.
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A method that answers with "more": each thing it tells is a reply of its own, under one name."""
+
+    run: Callable[[Door, Call], AsyncIterator[dict[str, Any]]]
+    name: str
+    parameters: tuple[str, ...]
+
+
+def _follow(door: Door, call: Call) -> AsyncIterator[dict[str, Any]]:
+    return door.follow(call.labels(), call.picks(0))
+
+
+def _monitor(door: Door, call: Call) -> AsyncIterator[dict[str, Any]]:
+    return door.monitor(call.labels(), call.number("lines", 0), call.moment("since"))
+
+
+#: The methods that stream (server.py).
+STREAMS: Final[dict[str, Stream]] = {
+    "Follow": Stream(_follow, "line", ("labels", *PICKS)),
+    "Monitor": Stream(_monitor, "event", ("labels", "lines", "since")),
+}
+#: Every other method of the interface. A test holds it beside the .varlink file.
 METHODS: Final[dict[str, Method]] = {
     "Ping": Method(_ping),
     "GetManager": Method(_get_manager),
     "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
     "Logs": Method(_logs, ("labels", *PICKS)),
+    "Events": Method(_events, ("labels", "lines", "since")),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label", "on")),

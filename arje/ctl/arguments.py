@@ -126,6 +126,10 @@ def _parser(chosen: str | None) -> Parser:
         made.add_argument("labels", nargs=nargs, metavar=verb.operand, default=[])
     if chosen == "logs":
         _log_options(made)
+    if chosen == "events":
+        made.add_argument("-f", "--follow", action="store_true", help="show new ones as they come")
+        made.add_argument("-n", "--lines", type=_lines, metavar="N", help="so many (100; with --since: all)")
+        made.add_argument("--since", metavar="TIME", help='not before: "10:00", "-5m", "2026-11-25 10:00", @EPOCH')
     if chosen == "plan":
         made.add_argument("--on", metavar="FILE", help="on the host whose saved report (arjectl doctor --json) this is")
     if chosen == "kill":

@@ -135,6 +135,12 @@ def _logs(client: Client, args: Namespace, paper: Paper) -> int:
     return log_verbs.logs(client, args, paper)
 
 
+def _events(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import event_verbs
+
+    return event_verbs.events(client, args, paper)
+
+
 def _schema(client: Client, args: Namespace, paper: Paper) -> int:
     paper.line(json.dumps(client.call("Schema")["schema"], indent=None if args.json else 2))
     return Query.TRUE
@@ -332,6 +338,7 @@ VERBS: Final[dict[str, Verb]] = {
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
+    "events": Verb(_events, "what became of services: every change of state, and why", "*", aliases=("monitor",)),
     "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
     "stop": Verb(_stop, "stop services", "+", query=False),
     "restart": Verb(_restart, "stop and start services", "+", query=False, strict=True),

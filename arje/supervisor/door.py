@@ -131,7 +131,7 @@ class Door:
     async def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield the last lines that ``picks`` wants of these services, then every new one; none falls between, none comes
         twice. Raises NoSuchService."""
-        chosen = frozenset(service.label for service in self._named(labels)) if labels else None
+        chosen = self._chosen(labels)
         query, logs = Query(**picks), self._supervisor.logs
         known = await logs.read([service.label for service in self._named(labels)], query) if query.lines else []
         follower = logs.follow(chosen)
@@ -143,6 +143,25 @@ class Door:
                     yield line.as_dict()
         finally:
             logs.leave(follower)
+
+    def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]:
+        """Return the last changes of state of services, oldest first. Raises NoSuchService."""
+        return [event.as_dict() for event in self._supervisor.events.latest(self._chosen(labels), count, since)]
+
+    async def monitor(self, labels: list[str], count: int, since: float | None) -> AsyncIterator[dict[str, Any]]:
+        """Yield the last changes of state, then every new one; none falls between. Raises NoSuchService."""
+        events, chosen = self._supervisor.events, self._chosen(labels)
+        watcher = events.watch(chosen)
+        try:
+            for known in events.latest(chosen, count, since):
+                yield known.as_dict()
+            async for event in watcher:
+                yield event.as_dict()
+        finally:
+            events.leave(watcher)
+
+    def _chosen(self, labels: list[str]) -> frozenset[str] | None:
+        return frozenset(service.label for service in self._named(labels)) if labels else None
 
     def doctor(self) -> dict[str, Any]:
         """Return what this machine can isolate, and how to mend what it cannot: a host report."""

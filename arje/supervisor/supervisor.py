@@ -26,6 +26,7 @@ from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor import notify
 from arje.supervisor.bells import Bells
+from arje.supervisor.events import Events
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -62,6 +63,8 @@ class Supervisor:
         self._lives: dict[str, Life] = {}
         self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
+        self.events = Events()
+        self.table.subscribe(self.events.changed)
         self.table.subscribe(self._changed)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
