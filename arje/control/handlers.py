@@ -18,6 +18,7 @@ class Door(Protocol):
     def why(self, label: str) -> list[dict[str, Any]]: ...
     async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]: ...
     def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
+    def processes(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]: ...
     def monitor(self, labels: list[str], count: int, since: float | None) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
@@ -167,6 +168,10 @@ async def _logs(door: Door, call: Call) -> dict[str, Any]:
     return {"lines": await door.logs(call.labels(), call.picks(100))}
 
 
+async def _processes(door: Door, call: Call) -> dict[str, Any]:
+    return {"services": door.processes(call.labels())}
+
+
 async def _events(door: Door, call: Call) -> dict[str, Any]:
     return {"events": door.events(call.labels(), call.number("lines", 100), call.moment("since"))}
 
@@ -289,6 +294,7 @@ METHODS: Final[dict[str, Method]] = {
     "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
     "Logs": Method(_logs, ("labels", *PICKS)),
+    "Processes": Method(_processes, ("labels",)),
     "Events": Method(_events, ("labels", "lines", "since")),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),

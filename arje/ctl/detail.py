@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from arje.ctl.log_verbs import show
+from arje.ctl.ps import used
 from arje.ctl.render import cause, losses, reason, waits
 from arje.ctl.words import clock, duration, escape, many, size
 
@@ -37,6 +38,7 @@ def detail(paper: Paper, service: Data) -> None:
     _main(paper, service)
     _isolation(paper, service)
     _processes(paper, service)
+    _usage(paper, service)
     if service["kill_method"]:
         _field(paper, "Stopped by", service["kill_method"])
     if deps := "; ".join(_dependencies(paper, service)):
@@ -164,6 +166,13 @@ def _processes(paper: Paper, service: Data) -> None:
     _field(paper, "CGroup" if service["cgroup"] else "Processes", "  ".join(filter(None, parts)))
     for line in _tree(service["processes"], rich=paper.rich):
         paper.line(_INDENT + escape(line))
+
+
+def _usage(paper: Paper, service: Data) -> None:
+    """What it uses now, and what the latest life that has ended had used."""
+    for name, figures in (("Usage", service["usage"]), ("Last life", service["last_usage"])):
+        if figures and (told := used(figures)):
+            _field(paper, name, told)
 
 
 def _log(paper: Paper, service: Data) -> None:

@@ -135,6 +135,12 @@ def _logs(client: Client, args: Namespace, paper: Paper) -> int:
     return log_verbs.logs(client, args, paper)
 
 
+def _ps(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import ps
+
+    return ps.ps(client, args, paper)
+
+
 def _events(client: Client, args: Namespace, paper: Paper) -> int:
     from arje.ctl import event_verbs
 
@@ -338,6 +344,7 @@ VERBS: Final[dict[str, Verb]] = {
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
+    "ps": Verb(_ps, "the processes of services, and what they use", "*"),
     "events": Verb(_events, "what became of services: every change of state, and why", "*", aliases=("monitor",)),
     "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
     "stop": Verb(_stop, "stop services", "+", query=False),

@@ -108,6 +108,29 @@ def of_processes(pids: Iterable[int], proc: Path = Path("/proc")) -> Figures:
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process uses: bytes that are resident, seconds of its own processor time. ``uid`` is the effective one."""
+
+    uid: int
+    state: str
+    threads: int
+    memory: int
+    cpu: float
+
+
+def of_process(pid: int, proc: Path = Path("/proc")) -> Share | None:
+    """Return what a process uses; None when it has gone."""
+    place = proc / str(pid)
+    try:
+        fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        uid = place.stat().st_uid
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    cpu = (int(fields[11]) + int(fields[12])) / _TICKS
+    return Share(uid, fields[0], int(fields[17]), max(0, int(fields[21])) * _PAGE, cpu)
+
+
 def _of_process(place: Path) -> Figures:
     fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
     user, system, children_user, children_system = (int(text) for text in fields[11:15])
@@ -120,7 +143,7 @@ def _of_process(place: Path) -> Figures:
     for line in (place / "status").read_text(errors="replace").splitlines():
         if line.startswith("VmSwap:"):
             found["swap"] = int(line.split()[1]) * 1024
-    with contextlib.suppress(PermissionError):  # it is not ours to see (ptrace(2))
+    with contextlib.suppress(PermissionError, FileNotFoundError):  # not ours to see (ptrace(2)), or not counted at all
         pairs = dict(line.partition(": ")[::2] for line in (place / "io").read_text().splitlines())
         found |= {"io_read": int(pairs["read_bytes"]), "io_write": int(pairs["write_bytes"])}
     return found
@@ -145,7 +168,7 @@ def of_network(pid: int, proc: Path = Path("/proc")) -> Figures:
 
 
 def of_rusage(used: resource.struct_rusage) -> Figures:
-    """Return what the kernel tells of a child that was reaped, and of those that it had waited for. A block is 512 bytes."""
+    """Return what the kernel tells of a reaped child, and of those that it had waited for. A block is 512 bytes."""
     return {
         "cpu_user": used.ru_utime,
         "cpu_system": used.ru_stime,

@@ -32,7 +32,9 @@ def _problems(card: Card, cards: Mapping[str, Card]) -> Iterator[CardProblem]:
     consumer = cards.get(card.log.to)
     if consumer is None:
         near = nearest(card.log.to, [label for label in cards if label != card.label])
-        remedy = f"did you mean {near!r}?" if near else "add such a card: a pipe leads to a service, not to a capability"
+        remedy = (
+            f"did you mean {near!r}?" if near else "add such a card: a pipe leads to a service, not to a capability"
+        )
         yield _problem(card, FIELD, f"no card has the label {card.log.to!r}", remedy)
         return
     if isinstance(card.payload, Virtual):
@@ -41,7 +43,9 @@ def _problems(card: Card, cards: Mapping[str, Card]) -> Iterator[CardProblem]:
         message = f"{card.soma.stdio.stdout!r}, but log.to leads stdout to {card.log.to!r}"
         yield _problem(card, "soma.stdio.stdout", message, "take one of them out")
     if isinstance(consumer.payload, Virtual):
-        yield _problem(card, FIELD, f"{consumer.label!r} is a group, which reads nothing", "name a service with a process")
+        yield _problem(
+            card, FIELD, f"{consumer.label!r} is a group, which reads nothing", "name a service with a process"
+        )
     elif consumer.soma.stdio.stdin != "null":
         message = f"{consumer.label!r} reads {consumer.soma.stdio.stdin!r} ({_place(consumer, 'soma.stdio.stdin')})"
         yield _problem(card, FIELD, message, "take its stdin out, or name another service")

@@ -100,10 +100,10 @@ class Service:
     Times are CLOCK_MONOTONIC in seconds. ``starts`` are the times of the latest attempts to start, for the start limit.
     ``restarts`` counts the automatic ones since somebody last started it by hand; ``step`` is the step of the back-off.
     ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``activation`` is whose wish the latest
-    start was. ``last_usage`` is what the latest life that has ended had used. ``ready`` is None when there is nothing that could be ready. ``history`` holds the latest states with their
-    causes, oldest first. ``kill_method`` in ``stopping`` says why the process is still there. ``status_text`` is what it
-    says of itself (``STATUS=`` of sd_notify(3)), ``doing`` what arje does for it within its state: a hook, a step of a
-    stop.
+    start was. ``last_usage`` is what the latest life that has ended had used. ``ready`` is None when there is nothing
+    that could be ready. ``history`` holds the latest states with their causes, oldest first. ``kill_method`` in
+    ``stopping`` says why the process is still there. ``status_text`` is what it says of itself (``STATUS=`` of
+    sd_notify(3)), ``doing`` what arje does for it within its state: a hook, a step of a stop.
     """
 
     label: str

@@ -30,7 +30,7 @@ from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import harden, heal, live, snapshot
+from arje.supervisor import figures, harden, heal, live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.logread import Query
 from arje.supervisor.supervisor import Supervisor
@@ -143,6 +143,10 @@ class Door:
                     yield line.as_dict()
         finally:
             logs.leave(follower)
+
+    def processes(self, labels: list[str]) -> list[dict[str, Any]]:
+        """Return the processes of services, and what they use. Raises NoSuchService."""
+        return [figures.processes(self._supervisor, service) for service in self._named(labels)]
 
     def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]:
         """Return the last changes of state of services, oldest first. Raises NoSuchService."""

@@ -5,11 +5,8 @@ The types are those of ``control/io.arje.Manager.varlink``; a test holds every r
 
 from __future__ import annotations
 
-import functools
-import grp
 import hashlib
 import math
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +25,8 @@ from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
+from arje.supervisor import figures
+from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.host import Living
 
 if TYPE_CHECKING:
@@ -304,6 +303,7 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
     running = service.incarnation
     usage = (outcome.cgroup_file("cpu.stat") if outcome else None) or ""
     micros = next((int(line.split()[1]) for line in usage.splitlines() if line.startswith("usage_usec ")), None)
+    tree = outcome.processes() if outcome else ()
     return {
         "main": _main(running.pid) if running else None,
         "cgroup": running.cgroup if running else "",
@@ -311,7 +311,9 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
         "tasks": _tasks(outcome),
         "tasks_limit": _number(outcome, "pids.max"),
         "cpu_s": micros / 1e6 if micros is not None else None,
-        "processes": [entry._asdict() for entry in outcome.processes()] if outcome else [],
+        "usage": as_json(figures.of_living(outcome, [entry.pid for entry in tree])) if outcome else None,
+        "last_usage": as_json(service.last_usage),
+        "processes": [entry._asdict() for entry in tree],
     }
 
 
@@ -329,20 +331,4 @@ def _main(pid: int) -> dict[str, Any] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     uid, gid = (int(facts[name].split()[1]) for name in ("Uid", "Gid"))
-    return {"pid": pid, "name": facts["Name"], "user": _user(uid), "group": _group(gid)}
-
-
-@functools.lru_cache(256)  # a status answer does not wait for a slow user database twice
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-@functools.lru_cache(256)
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+    return {"pid": pid, "name": facts["Name"], "user": user_name(uid), "group": group_name(gid)}

@@ -104,7 +104,21 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
     manager.write("wrong", "colour = 1")
     card = (manager.cards / "new.toml").read_text()
     calls: list[tuple[str, dict[str, Any]]] = [
-        *((name, {}) for name in ("Ping", "GetManager", "List", "Logs", "Events", "Doctor", "Plan", "Schema", "Apply")),
+        *(
+            (name, {})
+            for name in (
+                "Ping",
+                "GetManager",
+                "List",
+                "Logs",
+                "Events",
+                "Processes",
+                "Doctor",
+                "Plan",
+                "Schema",
+                "Apply",
+            )
+        ),
         *(("Why", {"label": label}) for label in EVERYTHING),
         *(("Forecast", {"label": label}) for label in (*EVERYTHING, "new")),
         ("List", {"labels": None, "full": True}),
