@@ -6,10 +6,9 @@ dependents (others run on it), already, not-running.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from arje.card.card import Card
 from arje.card.loader import load_text
 from arje.card.payload import Virtual
 from arje.card.schema import card_schema
-from arje.errors import CardProblem, NoSuchService, SetupFailed
+from arje.errors import CardProblem, SetupFailed
 from arje.incarnate.forecast import Forecast
 from arje.incarnation import as_json
 from arje.kernel.capabilities import CapabilitySet
@@ -30,19 +29,19 @@ from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import figures, harden, heal, live, snapshot
+from arje.supervisor import harden, heal, live, snapshot
 from arje.supervisor.cards import CardPlan, make_plan
-from arje.supervisor.logread import Query
+from arje.supervisor.listening import Listening
 from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
 
 
-class Door:
+class Door(Listening):
     """One manager, as its clients see it."""
 
     def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor)
         self._directories = directories
         self._runtime_dir = runtime_dir
         self._mode = mode
@@ -79,20 +78,6 @@ class Door:
         """Let the records of these services say what is so now (heal.py). Raises NoSuchService."""
         await heal.look(self._supervisor, [service.label for service in self._named(labels)])
 
-    def _named(self, labels: list[str]) -> list[Service]:
-        table = self._supervisor.table
-        found: dict[str, Service] = {}
-        for label in labels or ["*"]:
-            if any(mark in label for mark in "*?[") or label == "all":
-                pattern = "*" if label == "all" else label
-                matching = {s.label: s for s in table if fnmatch.fnmatchcase(s.label, pattern)}
-                if not matching and labels:
-                    raise NoSuchService(label)
-                found |= matching
-            else:
-                found[label] = table.get(label)
-        return list(found.values())
-
     def why(self, label: str) -> list[dict[str, Any]]:
         """Return the causal chain of a service's state, nearest cause first, across services. Raises NoSuchService."""
         table, chain, seen = self._supervisor.table, [], set()
@@ -119,53 +104,9 @@ class Door:
                     waiting += self._supervisor.graph.resolve(name, service.label)
         return chain
 
-    async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the last lines of services that ``picks`` (a Query) wants, in the order of time. Raises NoSuchService."""
-        chosen = [service.label for service in self._named(labels)]
-        return [line.as_dict() for line in await self._supervisor.logs.read(chosen, Query(**picks))]
-
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]:
         """Wait until services are not on their way any more, and return what became of them. Raises NoSuchService."""
         return [self._result(await self._supervisor.settled(service.label)) for service in self._named(labels)]
-
-    async def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Yield the last lines that ``picks`` wants of these services, then every new one; none falls between, none comes
-        twice. Raises NoSuchService."""
-        chosen = self._chosen(labels)
-        query, logs = Query(**picks), self._supervisor.logs
-        known = await logs.read([service.label for service in self._named(labels)], query) if query.lines else []
-        follower = logs.follow(chosen)
-        try:
-            for line in known:
-                yield line.as_dict()
-            async for line in follower:
-                if query.picks(line):
-                    yield line.as_dict()
-        finally:
-            logs.leave(follower)
-
-    def processes(self, labels: list[str]) -> list[dict[str, Any]]:
-        """Return the processes of services, and what they use. Raises NoSuchService."""
-        return [figures.processes(self._supervisor, service) for service in self._named(labels)]
-
-    def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]:
-        """Return the last changes of state of services, oldest first. Raises NoSuchService."""
-        return [event.as_dict() for event in self._supervisor.events.latest(self._chosen(labels), count, since)]
-
-    async def monitor(self, labels: list[str], count: int, since: float | None) -> AsyncIterator[dict[str, Any]]:
-        """Yield the last changes of state, then every new one; none falls between. Raises NoSuchService."""
-        events, chosen = self._supervisor.events, self._chosen(labels)
-        watcher = events.watch(chosen)
-        try:
-            for known in events.latest(chosen, count, since):
-                yield known.as_dict()
-            async for event in watcher:
-                yield event.as_dict()
-        finally:
-            events.leave(watcher)
-
-    def _chosen(self, labels: list[str]) -> frozenset[str] | None:
-        return frozenset(service.label for service in self._named(labels)) if labels else None
 
     def doctor(self) -> dict[str, Any]:
         """Return what this machine can isolate, and how to mend what it cannot: a host report."""
