@@ -60,8 +60,6 @@ class LogFile:
             self._open()
             self._append(b"".join(encode(self._label, chunk) for chunk in (*self._markers(batch[0]), *batch)))
             self._untold.clear()
-            if self._size > self.rules.rotate_size or self._is_old(batch[0].stamp / 1e6):
-                self._rotate()
         except OSError as error:
             self.close()
             if len(batch) > 1:
@@ -71,6 +69,10 @@ class LogFile:
             reason = FULL if error.errno in _FULL else BROKEN
             self.dropped[reason] += batch[0].lines
             self._untold[reason] += batch[0].lines
+            return
+        if self._size > self.rules.rotate_size or self._is_old(batch[0].stamp / 1e6):
+            with contextlib.suppress(OSError):  # nothing is lost: it is too large, and the next batch tries again
+                self._rotate()
 
     def _markers(self, chunk: Chunk) -> list[Chunk]:
         """What was lost since the last line that the file has, told before the first one that it gets again."""

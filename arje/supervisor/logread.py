@@ -1,7 +1,8 @@
 """Reading logs back from their files, the newest line first, in a thread: such a disk may hang, or hold gigabytes.
 
-All files of a log are opened before the first is read, the newest first: a rotation meanwhile renames what is open
-already, and is seen twice rather than not at all; a file is known again by its inode.
+All files of a log are opened before the first is read, the newest first. A rotation meanwhile renames what is open
+already, which is then seen twice, and known again by its inode. When the newest file is another one at the end, they are
+opened again: two rotations would bring younger lines where older ones are expected.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ MOST: Final = 4 * 2**20  # bytes of lines in one answer
 _BLOCK: Final = 64 * 1024
 _LONGEST: Final = 2**20 + 256  # bytes: a line that is longer is none of ours
 _FILES: Final = 102
+_TRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +76,33 @@ def read(directory: Path, label: str, query: Query, most: int = MOST) -> tuple[l
 def _backwards(directory: Path, label: str, least: bytes) -> Generator[bytes, None, None]:
     """Yield the lines, the newest first, until a block has none that is as young as ``least``."""
     with contextlib.ExitStack() as stack:
-        for fd in list(_opened(directory, label, stack)):
+        for fd in _opened(directory, label, stack):
             for lines in _blocks(fd):
                 yield from reversed(lines)
                 if least and lines and max(line[: len(least)] for line in lines) < least:
                     return
 
 
-def _opened(directory: Path, label: str, stack: contextlib.ExitStack) -> Iterator[int]:
-    """Open what there is of a log, the newest file first. Between two renames of a rotation one number is missing."""
+def _opened(directory: Path, label: str, stack: contextlib.ExitStack) -> list[int]:
+    """Open what there is of a log, the newest file first; again when that one was put aside meanwhile."""
+    for _ in range(_TRIES):
+        with contextlib.ExitStack() as attempt:
+            found = list(_one_by_one(directory, label, attempt))
+            if not found or _is_newest(directory, label, found[0]):
+                stack.push(attempt.pop_all())
+                return found
+    return list(_one_by_one(directory, label, stack))
+
+
+def _is_newest(directory: Path, label: str, fd: int) -> bool:
+    for number in (0, 1):  # right after a rotation there is no file 0
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(fd), path_of(directory, label, number).stat())
+    return False
+
+
+def _one_by_one(directory: Path, label: str, stack: contextlib.ExitStack) -> Iterator[int]:
+    """Open one file after the other. Between two renames of a rotation one number is missing."""
     seen, missing = set[tuple[int, int]](), 0
     for number in range(_FILES):
         try:

@@ -41,6 +41,7 @@ class Logs:
         self._logs: dict[str, ServiceLog] = {}
         self._followers: set[Follower] = set()
         self._readers: trio.CapacityLimiter | None = None
+        self._hung: set[str] = set()
 
     def of(self, label: str) -> ServiceLog:
         """Return the log of a service; it is made at the first call."""
@@ -99,7 +100,7 @@ class Logs:
                 self._catch_up(label, kept[label], totals[label], files.get(label, []))
             picked = [line for line in kept[label] if asked[label].picks(line)]
             merged = _merge(files.get(label, []), picked)
-            found += merged[max(0, len(merged) - query.lines) :]
+            found += merged[max(0, len(merged) - asked[label].lines) :]
         return notes + _within(sorted(found, key=lambda line: line.wall))
 
     def _catch_up(self, label: str, kept: list[Line], total: int, files: list[Line]) -> None:
@@ -115,38 +116,54 @@ class Logs:
     def _for(self, label: str, query: Query) -> Query:
         if not query.life:
             return query
-        began = self.of(label).began or float("inf")
-        return replace(query, since=max(began, query.since if query.since is not None else began))
+        if not (began := self.of(label).began):
+            return replace(query, lines=0)
+        return replace(query, since=max(began, query.since or began))
 
     async def _from_files(self, asked: dict[str, Query]) -> tuple[dict[str, list[Line]], list[Line]]:
-        """Read files in a thread. Returns the lines by label, and what is to be told of those that are not there."""
+        """Read files in a thread. Returns the lines by label, and what is to be told of those that are not there.
+
+        A log at which a thread hangs is not asked again before that has come back: the others have need of threads, too.
+        """
         found: dict[str, list[Line]] = {}
-        trouble: list[str] = []
+        hung = [label for label in asked if label in self._hung]
+        willing = [label for label in asked if label not in self._hung]
+        cut: list[str] = []
+        notes: list[str] = []
+        current: set[str] = set()
 
         def read_all() -> None:
             left = MOST
-            for label, query in asked.items():
+            for label in willing:
+                current.add(label)
                 try:
-                    lines, whole = logread.read(self._directory, label, query, left)
+                    found[label], whole = logread.read(self._directory, label, asked[label], left)
+                    left = max(0, left - sum(len(line.text) for line in found[label]))
+                    cut.extend([] if whole else [label])
                 except OSError as error:
-                    trouble.append(f"{label}: its older lines cannot be read: {error.strerror}")
-                    continue
-                found[label] = lines
-                left = max(0, left - sum(len(line.text) for line in lines))
-                if not whole:
-                    trouble.append(f"{label}: older lines are left out: an answer has at most {MOST >> 20} MiB")
+                    notes.append(f"{label}: its older lines cannot be read: {error.strerror}")
+                finally:
+                    current.clear()
+                    self._hung.discard(label)
 
         if self._readers is None:
             self._readers = trio.CapacityLimiter(_READERS)
         with trio.move_on_after(_ANSWER) as scope:
             async with trio.open_nursery() as nursery:
-                for label in asked:
+                for label in willing:
                     nursery.start_soon(self.of(label).box.wait_written, _WRITE)
             await trio.to_thread.run_sync(read_all, abandon_on_cancel=True, limiter=self._readers)
         if scope.cancelled_caught:
-            missing = [label for label in asked if label not in found]
-            return dict(found), [_note(f"{', '.join(missing)}: the disk does not answer: older lines are not shown")]
-        return found, [_note(text) for text in trouble]
+            for label in list(current):
+                self._hung.add(label)
+                if label not in current:  # it has come back this very moment
+                    self._hung.discard(label)
+            hung = [label for label in asked if label not in found]
+        if hung:
+            notes.append(f"{', '.join(hung)}: the disk does not answer: older lines are not shown")
+        if cut:
+            notes.append(f"{', '.join(cut)}: older lines are left out: an answer has at most {MOST >> 20} MiB")
+        return dict(found), [_note(text) for text in notes]
 
     def close(self) -> None:
         """End every follower, give the disk two seconds for the last lines, and close every descriptor."""
