@@ -42,6 +42,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     # Intermixed: options may stand between the services.
     args: argparse.Namespace = parser.parse_intermixed_args(words[:place] + words[place + 1 :])
     args.verb = NAMES[named or "status"]
+    if named == "monitor":  # hands know it as one that goes on
+        args.follow = True
     labels = getattr(args, "labels", None) or []
     args.labels = [labels] if isinstance(labels, str) else labels  # a string is one operand: nargs="?"
     return args

@@ -90,7 +90,7 @@ def test_every_change_says_who_and_why(manage: Manage) -> None:
 def test_who_monitors_hears_the_past_and_then_the_present(manage: Manage) -> None:
     manager = manage({"a": SLEEP})
     manager.settle("a")
-    command = [sys.executable, "-m", "arje.ctl", "--socket", str(manager.socket), "--json", "monitor", "-f", "a"]
+    command = [sys.executable, "-m", "arje.ctl", "--socket", str(manager.socket), "--json", "monitor", "a"]
     with subprocess.Popen([*command, "-n", "1"], stdout=subprocess.PIPE, cwd=ROOT) as watching:
         assert watching.stdout is not None
         assert json.loads(watching.stdout.readline())["after"] == "running"

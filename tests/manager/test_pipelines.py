@@ -170,3 +170,19 @@ def test_a_card_that_goes_takes_its_pipe_with_it(manage: Manage) -> None:
 
     few = cycle()
     manager.until("stay", lambda _: cycle() == few)
+
+
+def test_who_writes_stops_before_who_reads(manage: Manage) -> None:
+    manager = manage({"a-reader": sh("exec sleep infinity"), "b-writer": to("a-reader", "exec sleep infinity")})
+    manager.settle("b-writer")
+    assert manager.stop() == 0
+    said = manager.said()
+    written, read = "service=b-writer old=stopping new=stopped", "service=a-reader old=running new=stopping"
+    assert said.index(written) < said.index(read)
+
+
+def test_what_nobody_has_read_when_arje_ends_is_told(manage: Manage) -> None:
+    manager = manage({"p": to("c", "echo 1234; exec sleep infinity"), "c": sh("exec sleep infinity")})
+    manager.until("p", lambda p: p["piped_to"]["waiting"] == 5)
+    assert manager.stop() == 0
+    assert "bytes_for_c=5" in manager.said()

@@ -63,3 +63,11 @@ def test_ps_shows_the_processes_of_services_as_trees(manage: Manage) -> None:
     assert not any(line.startswith("b:") for line in lines)
     assert "b: stopped" in manager.ctl("ps", "b").stdout
     assert manager.ctl("ps", "nobody").returncode == 4
+
+
+def test_a_network_namespace_of_its_own_is_counted(manage: Manage) -> None:
+    manager = manage({"own": sh("exec sleep 1000", 'namespaces = ["net", "user"]'), "host": sh("exec sleep 1000")})
+    manager.settle("own", "host")
+    own_net = manager.show("own")["namespaces"]["net"] != manager.show("host")["namespaces"]["net"]
+    assert manager.show("own")["usage"]["net_sent"] == (0 if own_net else None)
+    assert manager.show("host")["usage"]["net_sent"] is None
