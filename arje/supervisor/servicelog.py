@@ -130,6 +130,11 @@ class ServiceLog:
             short.append(line)
         self._keep(stream, b"\n".join(short))
 
+    async def end_life(self) -> None:
+        """Take the last words of a life; what is said from now on is nobody's."""
+        await self.drain()
+        self.pid = 0
+
     async def drain(self) -> None:
         """Take what lies in the pipes now: the last words of a service that has just ended.
 
