@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final
 from arje.card.conditions import Conditions, live
 from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
+from arje.card.log import LogRules
 from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
 from arje.card.soma import Soma
@@ -94,6 +95,8 @@ class Card:
     """Labels that are started when it has failed for good."""
     on_success: Texts = ()
     """Labels that are started when it has ended well and does not start again."""
+    log: LogRules = field(default_factory=LogRules)
+    """What is kept of what it says, and who reads it."""
     requires: Texts = ()
     """Labels or provided names that must be up first; they are pulled in, and their stop stops this."""
     requisite: Texts = ()

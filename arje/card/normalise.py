@@ -18,6 +18,7 @@ from arje.card import (
     file_words,
     filters,
     hooks,
+    log,
     permissions,
     priority,
     privilege_words,
@@ -236,7 +237,7 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
     raw, wrong = dict(raw), list[Unreadable]()
     if raw.get("payload") in ("virtual", "Virtual"):
         del raw["payload"]  # the default
-    for name, convert in (("soma", _soma), ("supervision", _supervision), ("payload", _payload)):
+    for name, convert in (("soma", _soma), ("supervision", _supervision), ("payload", _payload), ("log", _log)):
         if name not in raw:
             continue
         if isinstance(raw[name], dict):
@@ -291,6 +292,13 @@ def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]
     if isinstance(rate := kept.get("rate_limit"), dict):
         kept["rate_limit"] = _converted(rate, {"interval": duration}, "supervision.rate_limit", wrong)
     return kept
+
+
+def _log(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
+    rules = _converted(raw, {**log.SIZES, "rotate_every": duration}, "log", wrong)
+    if isinstance(rate := rules.get("rate_limit"), dict):
+        rules["rate_limit"] = _converted(rate, {"interval": duration}, "log.rate_limit", wrong)
+    return rules
 
 
 def _payload(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:

@@ -105,6 +105,8 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
         ("Landlock", field): [{"type": "integer", "minimum": 0, "maximum": 65535}]
         for field in ("tcp_bind", "tcp_connect")
     },
+    ("LogRules", "rotate_size"): [_SIZE],
+    ("LogRules", "max_line"): [_SIZE],
     ("Soma", "ioprio"): [{"type": "string", "pattern": "^((realtime|best-effort):[0-7]|idle|realtime|best-effort)$"}],
     ("Soma", "scheduler"): [{"type": "string", "pattern": "^((fifo|rr):[0-9]{1,2}|batch|idle|other)$"}],
     ("CgroupLimits", "io_max"): [

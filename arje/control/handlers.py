@@ -18,8 +18,11 @@ class Door(Protocol):
     async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
     def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]: ...
-    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
-    def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
+    async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]: ...
+    def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
+    def processes(self, labels: list[str]) -> list[dict[str, Any]]: ...
+    def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]: ...
+    def monitor(self, labels: list[str], count: int, since: float | None) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def doctor(self) -> dict[str, Any]: ...
     async def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
@@ -50,6 +53,9 @@ class InvalidParameter(Exception):
 
 _MOST: Final = 10_000  # labels of one call
 _A_YEAR: Final = 366 * 86_400_000  # in milliseconds
+_FOREVER: Final = 10**11  # seconds since the epoch: the year 5138
+#: The parameters of Call.picks.
+PICKS: Final = ("lines", "since", "until", "stream", "grep", "life")
 _LONGEST: Final = 256  # characters of a pattern: a label has 64 at most
 
 
@@ -77,6 +83,29 @@ class Call:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise InvalidParameter(name)
         return value
+
+    def moment(self, name: str) -> float | None:
+        """Return a time of the wall clock in seconds, None when it is missing. Raises InvalidParameter."""
+        value = self._value(name, None)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _FOREVER:
+            raise InvalidParameter(name)
+        return float(value)
+
+    def picks(self, lines: int) -> dict[str, Any]:
+        """Return which lines of a log are wanted (supervisor/logread.py, Query). Raises InvalidParameter."""
+        stream = self.text("stream", "")
+        if stream not in ("", "stdout", "stderr"):
+            raise InvalidParameter("stream")
+        return {
+            "lines": self.number("lines", lines),
+            "since": self.moment("since"),
+            "until": self.moment("until"),
+            "stream": stream,
+            "grep": self.text("grep", ""),
+            "life": self.flag("life"),
+        }
 
     def flag(self, name: str) -> bool:
         """Return a boolean, false when it is missing. Raises InvalidParameter."""
@@ -149,7 +178,15 @@ async def _deps(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _logs(door: Door, call: Call) -> dict[str, Any]:
-    return {"lines": door.logs(call.labels(), call.number("lines", 100))}
+    return {"lines": await door.logs(call.labels(), call.picks(100))}
+
+
+async def _processes(door: Door, call: Call) -> dict[str, Any]:
+    return {"services": door.processes(call.labels())}
+
+
+async def _events(door: Door, call: Call) -> dict[str, Any]:
+    return {"events": door.events(call.labels(), call.number("lines", 100), call.moment("since"))}
 
 
 async def _wait(door: Door, call: Call) -> dict[str, Any]:
@@ -250,14 +287,38 @@ async def _schema(door: Door, call: Call) -> dict[str, Any]:
     return {"schema": door.schema()}
 
 
-#: Every method of the interface but Follow, which streams (server.py). A test holds it beside the .varlink file.
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A method that answers with "more": each thing it tells is a reply of its own, under one name."""
+
+    run: Callable[[Door, Call], AsyncIterator[dict[str, Any]]]
+    name: str
+    parameters: tuple[str, ...]
+
+
+def _follow(door: Door, call: Call) -> AsyncIterator[dict[str, Any]]:
+    return door.follow(call.labels(), call.picks(0))
+
+
+def _monitor(door: Door, call: Call) -> AsyncIterator[dict[str, Any]]:
+    return door.monitor(call.labels(), call.number("lines", 0), call.moment("since"))
+
+
+#: The methods that stream (server.py).
+STREAMS: Final[dict[str, Stream]] = {
+    "Follow": Stream(_follow, "line", ("labels", *PICKS)),
+    "Monitor": Stream(_monitor, "event", ("labels", "lines", "since")),
+}
+#: Every other method of the interface. A test holds it beside the .varlink file.
 METHODS: Final[dict[str, Method]] = {
     "Ping": Method(_ping),
     "GetManager": Method(_get_manager),
     "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
     "Deps": Method(_deps, ("label", "reverse")),
-    "Logs": Method(_logs, ("labels", "lines")),
+    "Logs": Method(_logs, ("labels", *PICKS)),
+    "Processes": Method(_processes, ("labels",)),
+    "Events": Method(_events, ("labels", "lines", "since")),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label", "on")),

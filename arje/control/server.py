@@ -22,7 +22,7 @@ import trio
 
 import arje
 from arje import log
-from arje.control.handlers import METHODS, Call, Door, InvalidParameter, Method
+from arje.control.handlers import METHODS, STREAMS, Call, Door, InvalidParameter, Method, Stream
 from arje.errors import BadReport, CardError, NoSuchService, NotRunning, OrderingError
 from arje.incarnation import as_json
 
@@ -174,8 +174,8 @@ class Connection:
         if interface != INTERFACE:
             raise VarlinkError(f"{SERVICE}.InterfaceNotFound", interface=interface)
         call = Call(self._who, parameters)
-        if name == "Follow":
-            return await self._follow(call, more)
+        if (stream := STREAMS.get(name)) is not None:
+            return await self._stream_to(stream, call, more)
         method = METHODS.get(name)
         if method is None:
             raise VarlinkError(f"{SERVICE}.MethodNotFound", method=name)
@@ -213,20 +213,20 @@ class Connection:
                 self._buffer += data
         scope.cancel()
 
-    async def _follow(self, call: Call, more: bool) -> dict[str, Any]:
+    async def _stream_to(self, stream: Stream, call: Call, more: bool) -> dict[str, Any]:
         if not more:
             raise VarlinkError(f"{SERVICE}.ExpectedMore")
         self._door.services(call.labels(), full=False)  # an unknown label is an answer now, not silence
         for parameter in call.parameters:
-            if parameter not in ("labels", "lines"):
+            if parameter not in stream.parameters:
                 raise InvalidParameter(parameter)
-        follow = self._door.follow(call.labels(), call.number("lines", 0))
+        told = stream.run(self._door, call)
         gone: Exception | None = None
-        async with contextlib.aclosing(follow) as lines, trio.open_nursery() as nursery:  # type: ignore[type-var]
+        async with contextlib.aclosing(told) as things, trio.open_nursery() as nursery:  # type: ignore[type-var]
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
-                async for line in lines:
-                    await self._send({"parameters": {"line": line}, "continues": True})
+                async for thing in things:
+                    await self._send({"parameters": {stream.name: thing}, "continues": True})
             except (trio.BrokenResourceError, trio.TooSlowError) as error:
                 gone = error  # raised below: out of the nursery it would come as a group
             nursery.cancel_scope.cancel()

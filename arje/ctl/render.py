@@ -179,12 +179,6 @@ def losses(paper: Paper, found: list[Data], lead: str) -> None:
             paper.line(f"{lead}  {'':<{width}}  remedy: {escape(loss['remedy'])}")
 
 
-def log_line(paper: Paper, line: Data) -> None:
-    """One line of a service's log."""
-    who = f"{line['label']}[{line['pid']}]:" if line["pid"] else f"{line['label']}:"
-    paper.line(f"{clock(line['wall'])} {paper.paint(who, '36')} {escape(line['text'])}")
-
-
 def cause(found: Data) -> str:
     """Who or what, and the rule or the fact."""
     return escape(f"{found['who']}: {found['detail']}" if found["detail"] else str(found["who"]))

@@ -142,18 +142,21 @@ def _doctor(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _logs(client: Client, args: Namespace, paper: Paper) -> int:
-    def show(line: dict[str, Any]) -> None:
-        _json(paper, line) if args.json else render.log_line(paper, line)
+    from arje.ctl import log_verbs
 
-    if not args.follow:
-        for line in client.call("Logs", labels=args.labels, lines=args.lines)["lines"]:
-            show(line)
-        return Query.TRUE
-    # The server subscribes before it reads back what there is: no line falls between the two.
-    for reply in client.follow("Follow", labels=args.labels, lines=args.lines):
-        show(reply["line"])
-        paper.flush()
-    return Query.TRUE
+    return log_verbs.logs(client, args, paper)
+
+
+def _ps(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import ps
+
+    return ps.ps(client, args, paper)
+
+
+def _events(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import event_verbs
+
+    return event_verbs.events(client, args, paper)
 
 
 def _schema(client: Client, args: Namespace, paper: Paper) -> int:
@@ -354,6 +357,8 @@ VERBS: Final[dict[str, Verb]] = {
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
+    "ps": Verb(_ps, "the processes of services, and what they use", "*"),
+    "events": Verb(_events, "what became of services: every change of state, and why", "*", aliases=("monitor",)),
     "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
     "stop": Verb(_stop, "stop services", "+", query=False),
     "restart": Verb(_restart, "stop and start services", "+", query=False, strict=True),

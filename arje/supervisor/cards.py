@@ -11,11 +11,12 @@ from arje.card.card import Card
 from arje.card.loader import Loaded, load_dirs
 from arje.errors import CardProblem
 from arje.service.order import Graph
+from arje.service.pipeline import consumers
 from arje.service.state import WITH_PROCESS
 from arje.service.table import StateTable
 
-#: Fields whose change the running process cannot feel without a restart.
-_RESTARTS = ("payload", "soma")
+#: Fields whose change the running process cannot feel without a restart; and ``stdin``, which other cards lead to it.
+_RESTARTS = ("payload", "soma", "stdin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def make_plan(directories: tuple[Path, ...], table: StateTable) -> CardPlan:
     loaded, edges = read(directories)
     new = {card.label: card for card in loaded.cards}
     old = {service.label: service for service in table}
+    reads = consumers(new.values()) ^ consumers(service.card for service in table)
     changes = []
     for label in sorted(old.keys() | new.keys()):
         if label not in new:
@@ -56,9 +58,10 @@ def make_plan(directories: tuple[Path, ...], table: StateTable) -> CardPlan:
             changes.append(Change(label, "remove", "stops" if runs else "nothing"))
         elif label not in old:
             changes.append(Change(label, "add", "starts" if _starts(new[label], table) else "nothing"))
-        elif fields := changed_fields(old[label].card, new[label]):
+        elif fields := changed_fields(old[label].card, new[label]) + (("stdin",) if label in reads else ()):
             runs = old[label].state in WITH_PROCESS
-            feels = "restarts" if runs and any(field in _RESTARTS for field in fields) else "nothing"
+            felt = any(field in _RESTARTS for field in fields) or old[label].card.log.to != new[label].log.to
+            feels = "restarts" if runs and felt else "nothing"
             changes.append(Change(label, "modify", feels, fields))
     digests = "".join(f"{card.label}{card.source.digest}" for card in loaded.cards)
     state = "".join(f"{service.label}{service.card.source.digest}" for service in table)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.card import Card
 from arje.card.edges import KINDS, Reaction
+from arje.service import pipeline
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -45,8 +46,10 @@ def edges(supervisor: Supervisor, card: Card) -> Iterator[tuple[str, str, tuple[
         if kind not in ("requires", "requisite"):
             for name in getattr(card, kind):
                 yield kind, name, graph.resolve(name, label)
+    if card.log.to:
+        yield pipeline.FIELD, card.log.to, graph.resolve(card.log.to, label)
     for hooked in graph.pulled_softly(label) if label in graph else ():
-        if hooked not in card.wants and hooked not in card.waits_for:
+        if hooked not in card.wants and hooked not in card.waits_for and hooked != card.log.to:
             yield "wants", hooked, (hooked,)
 
 

@@ -6,11 +6,10 @@ dependents (others run on it), already, not-running.
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from arje.card.card import Card
 from arje.card.loader import load_text
 from arje.card.payload import Virtual
 from arje.card.schema import card_schema
-from arje.errors import CardProblem, NoSuchService, SetupFailed
+from arje.errors import CardProblem, SetupFailed
 from arje.incarnate.forecast import Forecast
 from arje.incarnation import as_json
 from arje.kernel.capabilities import CapabilitySet
@@ -33,16 +32,17 @@ from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import deps, harden, heal, live, snapshot, target, why
 from arje.supervisor.cards import CardPlan, make_plan
+from arje.supervisor.listening import Listening
 from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
 
 
-class Door:
+class Door(Listening):
     """One manager, as its clients see it."""
 
     def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor)
         self._directories = directories
         self._runtime_dir = runtime_dir
         self._mode = mode
@@ -79,20 +79,6 @@ class Door:
         """Let the records of these services say what is so now (heal.py). Raises NoSuchService."""
         await heal.look(self._supervisor, [service.label for service in self._named(labels)])
 
-    def _named(self, labels: list[str]) -> list[Service]:
-        table = self._supervisor.table
-        found: dict[str, Service] = {}
-        for label in labels or ["*"]:
-            if any(mark in label for mark in "*?[") or label == "all":
-                pattern = "*" if label == "all" else label
-                matching = {s.label: s for s in table if fnmatch.fnmatchcase(s.label, pattern)}
-                if not matching and labels:
-                    raise NoSuchService(label)
-                found |= matching
-            else:
-                found[label] = table.get(label)
-        return list(found.values())
-
     def why(self, label: str) -> list[dict[str, Any]]:
         """Return the causal chain of a service's state, nearest cause first, across services. Raises NoSuchService."""
         return why.chain(self._supervisor, label)
@@ -101,27 +87,9 @@ class Door:
         """Return the tree of what a service depends on, or of what depends on it (deps.py). Raises NoSuchService."""
         return deps.tree(self._supervisor, label, reverse=reverse)
 
-    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]:
-        """Return the last lines of services, in the order of time. Raises NoSuchService."""
-        kept = (self._supervisor.logs.of(service.label).lines for service in self._named(labels))
-        found = [line for ring in kept for line in list(ring)[max(0, len(ring) - lines) :]]
-        return [line.as_dict() for line in sorted(found, key=lambda line: line.wall)]
-
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]:
         """Wait until services are not on their way any more, and return what became of them. Raises NoSuchService."""
         return [self._result(await self._supervisor.settled(service.label)) for service in self._named(labels)]
-
-    async def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]:
-        """Yield the last lines of these services, then every new one; none falls between. Raises NoSuchService."""
-        chosen = frozenset(service.label for service in self._named(labels)) if labels else None
-        follower = self._supervisor.logs.follow(chosen)
-        try:
-            for known in self.logs(labels, lines) if lines else ():
-                yield known
-            async for line in follower:
-                yield line.as_dict()
-        finally:
-            self._supervisor.logs.leave(follower)
 
     def doctor(self) -> dict[str, Any]:
         """Return what this machine can isolate, and how to mend what it cannot: a host report."""

@@ -38,9 +38,9 @@ from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation
 from arje.kernel.process import Process
 from arje.supervisor import notify
-from arje.supervisor.logs import ServiceLog
 from arje.supervisor.notify import NotifySocket
 from arje.supervisor.reaper import ExitSlot, Reaper
+from arje.supervisor.servicelog import ServiceLog
 from arje.supervisor.stdio import opened
 
 _RESERVE: Final = 24  # descriptors that services do not get: arjectl is to be answered when they run out

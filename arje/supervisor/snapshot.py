@@ -5,11 +5,8 @@ The types are those of ``control/io.arje.Manager.varlink``; a test holds every r
 
 from __future__ import annotations
 
-import functools
-import grp
 import hashlib
 import math
-import pwd
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.card import Card
 from arje.card.edges import KINDS
+from arje.card.log import LogRules
 from arje.card.payload import Native
 from arje.card.permissions import words
 from arje.card.probes import Health, Readiness, way_of
@@ -28,7 +26,8 @@ from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import conditions, deps
+from arje.supervisor import conditions, deps, figures
+from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.host import Living
 from arje.supervisor.why import broken
 
@@ -167,11 +166,28 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "broken_edges": broken(supervisor, service.label),
             "history": [_why(cause) | {"state": state.value} for state, cause in service.history],
             "log_dropped": supervisor.logs.of(service.label).dropped,
+            "log": log_rules(service.card.log),
+            "piped_to": piped_to(supervisor, service),
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
         | _life(service, supervisor.host.now())
         | _body(supervisor.outcomes.get(service.label), service)
     )
+
+
+def log_rules(rules: LogRules) -> dict[str, Any]:
+    """Return how a log is kept."""
+    plain: dict[str, Any] = as_json(rules)
+    return plain
+
+
+def piped_to(supervisor: Supervisor, service: Service) -> dict[str, Any] | None:
+    """Return who reads what the service writes, and what lies in the pipe between them; None when nobody does."""
+    if not (label := service.card.log.to):
+        return None
+    consumer = supervisor.table.get(label) if label in supervisor.table else None
+    waiting = supervisor.logs.pipes.waiting(label)
+    return {"label": label, "state": consumer.state.value if consumer else None, "waiting": waiting}
 
 
 def on_disk(card: Card) -> str:
@@ -289,6 +305,7 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
     running = service.incarnation
     usage = (outcome.cgroup_file("cpu.stat") if outcome else None) or ""
     micros = next((int(line.split()[1]) for line in usage.splitlines() if line.startswith("usage_usec ")), None)
+    tree = outcome.processes() if outcome else ()
     return {
         "main": _main(running.pid) if running else None,
         "cgroup": running.cgroup if running else "",
@@ -296,7 +313,9 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
         "tasks": _tasks(outcome),
         "tasks_limit": _number(outcome, "pids.max"),
         "cpu_s": micros / 1e6 if micros is not None else None,
-        "processes": [entry._asdict() for entry in outcome.processes()] if outcome else [],
+        "usage": as_json(figures.of_living(outcome, [entry.pid for entry in tree])) if outcome else None,
+        "last_usage": as_json(service.last_usage),
+        "processes": [entry._asdict() for entry in tree],
     }
 
 
@@ -314,20 +333,4 @@ def _main(pid: int) -> dict[str, Any] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     uid, gid = (int(facts[name].split()[1]) for name in ("Uid", "Gid"))
-    return {"pid": pid, "name": facts["Name"], "user": _user(uid), "group": _group(gid)}
-
-
-@functools.lru_cache(256)  # a status answer does not wait for a slow user database twice
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-@functools.lru_cache(256)
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+    return {"pid": pid, "name": facts["Name"], "user": user_name(uid), "group": group_name(gid)}

@@ -27,6 +27,7 @@ from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor import notify
 from arje.supervisor.bells import Bells
+from arje.supervisor.events import Events
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -36,6 +37,7 @@ from arje.supervisor.ties import Ties
 from arje.supervisor.watched import Watched
 
 LOG = log.logger()
+_RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 
 class Supervisor:
@@ -66,6 +68,8 @@ class Supervisor:
         self._lives: dict[str, Life] = {}
         self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
+        self.events = Events()
+        self.table.subscribe(self.events.changed)
         self.table.subscribe(self._changed)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -147,6 +151,7 @@ class Supervisor:
         self.graph = Graph.for_boot(cards)
         for edge, cycle in self.graph.mended.broken:
             LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
+        self.logs.set_cards(cards)
         self._ring_waiting()
         for service in self.table:  # what a running one requires by its new card is started, as its own start would
             if service.state in _RUNS and self.needs.loss(service.label) is not None:

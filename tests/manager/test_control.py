@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 import trio
 
-from arje.control.handlers import METHODS, Door
+from arje.control.handlers import METHODS, STREAMS, Door
 from arje.control.server import Connection
 from arje.ctl.client import CallError, Client
 from tests.conftest import NOBODY, ROOT, Manager, needs_root, sh
@@ -71,8 +71,8 @@ def test_every_interface_that_is_named_is_described(manager: Manager, name: str)
 
 def test_the_description_and_the_methods_agree() -> None:
     described = Interface(DESCRIPTION.read_text()).methods
-    assert set(described) == {*METHODS, "Follow"}
-    for name, method in METHODS.items():
+    assert set(described) == {*METHODS, *STREAMS}
+    for name, method in (METHODS | STREAMS).items():
         assert tuple(described[name][0]) == method.parameters, name
 
 
@@ -106,7 +106,21 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
     manager.write("wrong", "colour = 1")
     card = (manager.cards / "new.toml").read_text()
     calls: list[tuple[str, dict[str, Any]]] = [
-        *((name, {}) for name in ("Ping", "GetManager", "List", "Logs", "Doctor", "Plan", "Schema", "Apply")),
+        *(
+            (name, {})
+            for name in (
+                "Ping",
+                "GetManager",
+                "List",
+                "Logs",
+                "Events",
+                "Processes",
+                "Doctor",
+                "Plan",
+                "Schema",
+                "Apply",
+            )
+        ),
         *(("Why", {"label": label}) for label in EVERYTHING),
         *(("Deps", {"label": label, "reverse": reverse}) for label in EVERYTHING for reverse in (False, True)),
         *(("Forecast", {"label": label}) for label in (*EVERYTHING, "new")),
@@ -146,8 +160,12 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         told.add(name)
     follower = Client(manager.socket, 30)
     reply = next(follower.follow("Follow", labels=["running"], lines=10))
-    follower.close()
     assert list(interface.faults(reply, interface.methods["Follow"][1])) == []
+    follower.close()
+    watcher = Client(manager.socket, 30)
+    reply = next(watcher.follow("Monitor", labels=["running"], lines=10))
+    assert list(interface.faults(reply, interface.methods["Monitor"][1])) == []
+    watcher.close()
     assert told == {*METHODS}
 
 

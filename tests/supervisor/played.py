@@ -23,9 +23,10 @@ from arje.incarnation import Exit, Incarnation, Step
 from arje.kernel.process import Process
 from arje.service.record import Service
 from arje.service.state import State
-from arje.supervisor.logs import Logs, ServiceLog
+from arje.supervisor.logs import Logs
 from arje.supervisor.notify import NotifySocket
 from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.servicelog import ServiceLog
 from arje.supervisor.supervisor import Supervisor
 
 KILL = 9
