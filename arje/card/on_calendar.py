@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -228,4 +227,6 @@ def _number(digits: str, name: str, unit: int) -> int:
 
 
 def _count(digits: str, unit: int) -> int:
-    return int((Decimal(digits) * unit).quantize(Decimal(1), ROUND_HALF_UP))
+    """Return a number in units; of millionths the seventh digit rounds."""
+    whole, _, fraction = digits.partition(".")
+    return int(whole) * unit + (int(f"{fraction:0<7}"[:7]) + 5) // 10 if fraction else int(whole) * unit
