@@ -416,6 +416,8 @@ class Door:
         """Stop the services whose cards go, until none runs: somebody may start one while another one stops."""
         supervisor = self._supervisor
         supervisor.going.update(going)
+        for label in going:
+            supervisor.timers.disarm(label, who)
         try:
             while busy := [label for label in going if self._can_stop(label)]:
                 for label in supervisor.graph.stop_order(busy):

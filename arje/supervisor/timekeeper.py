@@ -84,7 +84,7 @@ class Timekeeper:
         """Wait for its times from now on; one that is armed goes on."""
         if self.armed is not None:
             return
-        self.armed, self._planned = why, trio.Event()
+        self.armed, self._planned, self.problem = why, trio.Event(), ""
         self._scope = trio.CancelScope()
         self._supervisor.nursery.start_soon(self._run, self._scope, name=f"timer of {self._label}")
 

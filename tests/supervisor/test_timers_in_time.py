@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from arje.card.card import Card
 from arje.card.supervision import Kind, RestartWhen, Supervision
 from arje.card.timer import Overlap, Timer
+from arje.service import timing
 from arje.service.calendar import zone_of
 from arje.service.state import State
 from arje.supervisor.supervisor import Supervisor
@@ -274,6 +275,28 @@ async def test_a_retry_belongs_to_the_run(tmp_path: Path, autojump_clock: MockCl
         await pass_by(38)
         assert starts(host) == [10, 23, 33]
         assert "the last run is backoff" in status(found)["skip_reason"]
+
+
+async def test_a_bug_at_one_timer_is_told_and_hurts_nobody_else(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    other = card("b", timer=(Timer(every=10),), supervision=ONCE)
+    async with playing(tmp_path, timed(Timer(every=10)), other, b=Play(runs=1)) as (found, host):
+        with monkeypatch.context() as patch:
+            patch.setattr(timing, "nearest", broken)
+            found.start("a", "test")
+            await pass_by(1)
+        found.start("b", "test")
+        await pass_by(35)
+        assert "arje itself failed at this timer" in status(found)["problem"]
+        assert status(found)["armed"] is False
+        assert len(host.of("b")) == 3
+        found.start("a", "test")
+        await pass_by(11)
+        assert len(host.of("a")) == 1, "a second arming begins anew"
 
 
 # -- the calendar ----------------------------------------------------------------------------------------------------------
