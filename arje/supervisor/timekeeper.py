@@ -217,7 +217,9 @@ class Timekeeper:
         else:
             waits = ", and one waits already" if self.queued else ""
             self.skipped += 1
-            self.skip = Event(self._supervisor.host.wall(), f"{rule}: the last run is {service.state.value}{waits}")
+            self.skip = Event(
+                self._supervisor.host.wall(), f"{rule}: the last run is not over ({service.state.value}){waits}"
+            )
             LOG.warning("a run was skipped", service=self._label, why=self.skip.what)
 
     def _start(self, rule: str, *, again: bool = False) -> None:

@@ -84,7 +84,7 @@ def test_a_restart_during_a_run_restarts_the_run(manage: Manage) -> None:
 def test_skips_are_counted_and_why_tells_them(manage: Manage) -> None:
     manager = manage({"a": timed('every = "20ms"', "echo up; exec sleep 1000")})
     seen = manager.until("a", lambda a: a["timer"]["skipped"] >= 2)
-    assert seen["timer"]["skip_reason"] == "every = 0.02 s: the last run is starting"
+    assert seen["timer"]["skip_reason"] == "every = 0.02 s: the last run is not over (starting)"
     assert [(wish["how"], wish["who"]) for wish in seen["activation"]] == [("due", "its timer")]
     told = manager.ctl("why", "a").stdout
     assert "its timer is armed: next " in told

@@ -243,7 +243,7 @@ async def test_a_time_that_comes_during_a_run_is_skipped_and_told(tmp_path: Path
         assert starts(host) == [10, 40]
         known = status(found)
         assert (known["runs"], known["skipped"]) == (2, 4)
-        assert known["skip_reason"] == "every = 10 s: the last run is starting"
+        assert known["skip_reason"] == "every = 10 s: the last run is not over (starting)"
         assert "last skipped" in found.timers.words("a")
 
 
@@ -274,7 +274,7 @@ async def test_a_retry_belongs_to_the_run(tmp_path: Path, autojump_clock: MockCl
         found.start("a", "test")
         await pass_by(38)
         assert starts(host) == [10, 23, 33]
-        assert "the last run is backoff" in status(found)["skip_reason"]
+        assert "the last run is not over (backoff)" in status(found)["skip_reason"]
 
 
 async def test_a_bug_at_one_timer_is_told_and_hurts_nobody_else(
