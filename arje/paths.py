@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 SYSTEM_RUNTIME: Final = Path("/run/arje")
+SYSTEM_STATE: Final = Path("/var/lib/arje")
 SYSTEM_CARDS: Final = (Path("/usr/lib/arje/cards.d"), Path("/etc/arje/cards.d"), Path("/run/arje/cards.d"))
 SOCKET_NAME: Final = "io.arje"
 LOCK_NAME: Final = "lock"
 LOGS_NAME: Final = "logs"
+TIMERS_NAME: Final = "timers"
 
 #: Environment variable that names the control socket, for arjectl and for the services that arje starts.
 SOCKET_VARIABLE: Final = "ARJE_SOCKET"
@@ -20,6 +22,12 @@ def user_runtime() -> Path:
     """Return the runtime directory of a user's own manager (``$XDG_RUNTIME_DIR/arje``, else one under /tmp)."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     return Path(base, "arje") if base else Path(f"/tmp/arje-{os.getuid()}")
+
+
+def user_state() -> Path:
+    """Return where a user's own manager keeps what outlives it (``$XDG_STATE_HOME/arje``, basedir-spec)."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    return Path(base, "arje")
 
 
 def user_cards() -> tuple[Path, ...]:

@@ -17,6 +17,7 @@ from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, many, matching, text, whole_rule
 from arje.card.soma import Soma
 from arje.card.supervision import Supervision, patience
+from arje.card.timer import Timer, sensible
 from arje.card.unreadable import Unreadable, shown
 
 _LABEL: Final = matching(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,63}", "is no label", "letters, digits and @ . _ -, at most 64")
@@ -125,6 +126,8 @@ class Card:
     """Whether ``arjectl target`` leaves it alone."""
     provides: Texts = ()
     """Capability names that other cards may require."""
+    timer: tuple[Annotated[Timer, Rule(sensible)], ...] = ()
+    """When it runs by itself, a table or several: it is armed where another would be started."""
     enabled: Flag = True
     """Whether the manager starts it by itself, or those that it is ``required_by`` or ``wanted_by`` do."""
     only_if_exists: Annotated[str, Rule(_path, {"type": "string", "pattern": "^(/.*)?$"})] = ""

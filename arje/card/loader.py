@@ -164,6 +164,7 @@ def card_of(raw: dict[str, Any], origin: str) -> Card:
 
 def _one(file: Path, raw: dict[str, Any], source: Source, wrong: list[Unreadable]) -> Loaded:
     """Judge one card; ``wrong`` is what is wrong with it already."""
+    lone = isinstance(raw.get("timer"), dict)
     raw, more = normalise.card(raw)
     wrong = [*wrong, *more]
     if "source" in raw:  # the loader's own; to a file it is a name like any other
@@ -181,9 +182,17 @@ def _one(file: Path, raw: dict[str, Any], source: Source, wrong: list[Unreadable
     except ValidationError as error:
         wrong += words.problems(error)
     if wrong:
-        problems = [CardProblem(str(file), source.line_of(one.field), one.field, str(one), one.remedy) for one in wrong]
+        problems = [_problem(file, source, one, lone_timer=lone) for one in wrong]
         return Loaded((), tuple(sorted(problems, key=lambda problem: problem.line)))
     return Loaded((replace(card, source=source),), ())
+
+
+def _problem(file: Path, source: Source, one: Unreadable, *, lone_timer: bool) -> CardProblem:
+    """Return what is wrong where its author sees it: a table that was made a list of one has no number there."""
+    field = one.field
+    if lone_timer and (field == "timer.0" or field.startswith("timer.0.")):
+        field = f"timer{field.removeprefix('timer.0')}"
+    return CardProblem(str(file), source.line_of(field), field, str(one), one.remedy)
 
 
 def _payload(raw: dict[str, Any]) -> Payload:

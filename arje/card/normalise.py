@@ -230,6 +230,10 @@ _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memor
 _CGROUP: Final[dict[str, Callable[[Any, str], Any]]] = {**dict.fromkeys(_SIZED, size_or_max), "io_max": io_max}
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout", "start_timeout", "watchdog", "max_lifetime")
 _PROBED: Final = ("interval", "timeout")
+_TIMER: Final[dict[str, Callable[[Any, str], Any]]] = {
+    **dict.fromkeys(("every", "after_end", "after_boot", "after_start", "jitter"), duration),
+    **dict.fromkeys(("calendar", "cron"), lambda value, _field: [value] if isinstance(value, str) else value),
+}
 
 
 def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
@@ -252,7 +256,18 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
         )
     raw = _converted(raw, dict.fromkeys(("conditions", "asserts"), conditions.spelled), "", wrong)
     raw = edges.spelled(raw, wrong, duration)
+    if isinstance(timers := raw.get("timer"), (dict, list)):
+        raw["timer"] = _timers(timers, wrong)
     return permissions.compiled(raw, wrong), wrong
+
+
+def _timers(raw: dict[str, Any] | list[Any], wrong: list[Unreadable]) -> list[Any]:
+    """A table is a list of one. ``loader`` takes the number of that one out of the paths of its problems."""
+    tables = raw if isinstance(raw, list) else [raw]
+    return [
+        _converted(table, _TIMER, f"timer.{number}", wrong) if isinstance(table, dict) else table
+        for number, table in enumerate(tables)
+    ]
 
 
 def _converted(

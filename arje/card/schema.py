@@ -75,6 +75,8 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     **{("Card", kind): [_TERMS] for kind in WITH_TERMS},
     ("Card", "contracts"): [{"type": "array", "items": _CONTRACT}],
     **{("Conditions", word): [{"type": ["string", "boolean", "integer"]}] for word in CONDITIONS},
+    ("Card", "timer"): [{"$ref": "#/$defs/Timer"}],
+    **{("Timer", field): [{"type": "string"}] for field in ("calendar", "cron")},
     ("Soma", "namespaces"): [
         {"enum": sorted(PRESETS)},
         {"type": "array", "items": {"enum": list(Namespaces.__slots__)}},

@@ -29,6 +29,7 @@ class Door(Protocol):
     async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]: ...
     def schema(self) -> dict[str, Any]: ...
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    async def trigger(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
     async def target(self, label: str, who: str) -> list[dict[str, Any]]: ...
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
@@ -209,6 +210,10 @@ async def _start(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.start(call.some_labels(), call.who)}
 
 
+async def _trigger(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.trigger(call.some_labels(), call.who)}
+
+
 async def _stop(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.stop(call.some_labels(), call.who, force=call.flag("force"))}
 
@@ -324,6 +329,7 @@ METHODS: Final[dict[str, Method]] = {
     "Forecast": Method(_forecast, ("label", "on")),
     "Check": Method(_check, ("name", "text", "on")),
     "Start": Method(_start, ("labels",), True),
+    "Trigger": Method(_trigger, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
     "Target": Method(_target, ("label",), True),
     "Restart": Method(_restart, ("labels",), True),

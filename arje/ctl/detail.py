@@ -31,6 +31,11 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Status", escape(service["status_text"]))
     if service["state"] == "waiting":
         _field(paper, "Waiting", escape(waits(paper, service)) or "about to start")
+    if service["timer"]:
+        from arje.ctl import timers
+
+        for line in timers.lines(service["timer"]):
+            _field(paper, "Timer", escape(line))
     _failure(paper, service)
     _field(paper, "Restart", escape(_restart(service)))
     if service["setup_steps"]:
@@ -96,6 +101,8 @@ def _wish(wish: Data, label: str) -> str:
     subject = f"{wish['label']} is " if wish["label"] != label else ""
     if wish["how"] == "needed":
         return escape(f"{subject}needed by {wish['who']}")
+    if wish["how"] == "due":
+        return f"{subject}started by its timer, {clock(wish['wall'])}"
     if wish["how"] == "enabled":
         return f"{subject}enabled in cards.d"
     return escape(f"{subject}explicitly {wish['how']} by {wish['who']}, {clock(wish['wall'])}")

@@ -179,6 +179,22 @@ def _start(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Start", labels=args.labels), args, paper)
 
 
+def _trigger(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("Trigger", labels=args.labels), args, paper)
+
+
+def _timers(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import timers
+
+    services = client.call("List", labels=args.labels, full=False)["services"]
+    timed = [service for service in services if service["timer"]]
+    if args.json:
+        _json(paper, {service["label"]: service["timer"] for service in timed})
+    else:
+        timers.table(paper, timed)
+    return Query.TRUE
+
+
 def _stop(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Stop", labels=args.labels, force=args.force), args, paper)
 
@@ -359,8 +375,10 @@ VERBS: Final[dict[str, Verb]] = {
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
     "ps": Verb(_ps, "the processes of services, and what they use", "*"),
     "events": Verb(_events, "what became of services: every change of state, and why", "*", aliases=("monitor",)),
-    "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
-    "stop": Verb(_stop, "stop services", "+", query=False),
+    "timers": Verb(_timers, "when timed services run next, and ran last", "*", aliases=("list-timers",)),
+    "start": Verb(_start, "start services and what they need; arm those with a timer", "+", query=False, strict=True),
+    "trigger": Verb(_trigger, "run services now, whatever their timers say", "+", query=False, strict=True),
+    "stop": Verb(_stop, "stop services, and disarm their timers", "+", query=False),
     "restart": Verb(_restart, "stop and start services", "+", query=False, strict=True),
     "try-restart": Verb(_try_restart, "restart those that run", "+", query=False, strict=True),
     "reload": Verb(_reload, "let services read their configuration again", "+", query=False),

@@ -33,12 +33,14 @@ _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decided. ``cards``: directories, the later overriding the earlier. ``ready_fd`` gets a
-    newline, and is closed, when the socket serves and the enabled services are on their way."""
+    """What the command line decided. ``cards``: directories, the later overriding the earlier. ``state_dir``: for what
+    outlives the manager. ``ready_fd`` gets a newline, and is closed, when the socket serves and the enabled services are
+    on their way."""
 
     runtime_dir: Path
     cards: tuple[Path, ...]
     user: bool
+    state_dir: Path
     ready_fd: int | None = None
 
 
@@ -52,7 +54,7 @@ def run(options: Options) -> int:
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()
-            trio.run(_main, options, Supervisor(Machine(incarnator, reaper), logs), reaper)
+            trio.run(_main, options, Supervisor(Machine(incarnator, reaper), logs, options.state_dir), reaper)
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
@@ -127,7 +129,7 @@ def _tell(problem: CardProblem) -> None:
 def _start_enabled(supervisor: Supervisor) -> None:
     for service in list(supervisor.table):
         if service.card.enabled and not service.card.hooked_to and not service.wanted:
-            supervisor.want(service.label, "cards.d", gently=True)
+            supervisor.start(service.label, "cards.d", gently=True)
 
 
 async def _read_signals(

@@ -23,6 +23,7 @@ int arje_probe_clone(uint64_t flags);
 
 int arje_signalfd(const int *signals, int count);
 int arje_read_signals(int fd, int *out, int capacity); /* triples of signal, pid, uid; how many triples */
+int arje_clock_watch(void); /* readable, with ECANCELED, when CLOCK_REALTIME was set */
 int arje_inotify_init(void);
 int arje_inotify_add(int fd, const char *path, uint32_t mask);
 int arje_dumpable(int yes);

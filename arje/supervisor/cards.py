@@ -57,11 +57,13 @@ def make_plan(directories: tuple[Path, ...], table: StateTable) -> CardPlan:
             runs = old[label].state in WITH_PROCESS
             changes.append(Change(label, "remove", "stops" if runs else "nothing"))
         elif label not in old:
-            changes.append(Change(label, "add", "starts" if _starts(new[label], table) else "nothing"))
+            changes.append(Change(label, "add", _beginning(new[label], table)))
         elif fields := changed_fields(old[label].card, new[label]) + (("stdin",) if label in reads else ()):
             runs = old[label].state in WITH_PROCESS
             felt = any(field in _RESTARTS for field in fields) or old[label].card.log.to != new[label].log.to
             feels = "restarts" if runs and felt else "nothing"
+            if feels == "nothing" and arms(new[label], fields, table):
+                feels = "arms"
             changes.append(Change(label, "modify", feels, fields))
     digests = "".join(f"{card.label}{card.source.digest}" for card in loaded.cards)
     state = "".join(f"{service.label}{service.card.source.digest}" for service in table)
@@ -74,6 +76,16 @@ def _starts(card: Card, table: StateTable) -> bool:
     """Whether a new card is started: the manager does, or one of those that it hooks itself into is wanted."""
     hooked = any(name in table and table.get(name).wanted for name in card.hooked_to)
     return card.enabled and (hooked or not card.hooked_to)
+
+
+def _beginning(card: Card, table: StateTable) -> str:
+    """Return what a new service feels."""
+    return "nothing" if not _starts(card, table) else "arms" if card.timer else "starts"
+
+
+def arms(card: Card, fields: tuple[str, ...], table: StateTable) -> bool:
+    """Whether a card that is new in these fields has its timer armed."""
+    return "timer" in fields and bool(card.timer) and _starts(card, table)
 
 
 def changed_fields(old: Card, new: Card) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import deps, harden, heal, live, snapshot, target, why
+from arje.supervisor import deps, harden, heal, live, snapshot, starts, target, why
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.listening import Listening
 from arje.supervisor.supervisor import Supervisor
@@ -171,16 +171,12 @@ class Door(Listening):
     # -- run -----------------------------------------------------------------------------------------------------------
 
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]:
-        """Start services and what they need. Raises NoSuchService before anything has changed."""
-        chosen = self._named(labels)
-        already = {s.label for s in chosen if s.is_up and s.state is not State.DONE}
-        for service in chosen:
-            if service.label not in already:
-                self._supervisor.want(service.label, who)
-        return [
-            self._result(await self._supervisor.settled(s.label), "already" if s.label in already else None)
-            for s in chosen
-        ]
+        """Start services and what they need; arm timed ones. Raises NoSuchService before anything has changed."""
+        return self._results(await starts.start(self._supervisor, self._named(labels), who))
+
+    async def trigger(self, labels: list[str], who: str) -> list[dict[str, Any]]:
+        """Run services now, timed or not. Raises NoSuchService before anything has changed."""
+        return self._results(await starts.trigger(self._supervisor, self._named(labels), who))
 
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]:
         """Stop services; refused for one that running services require, unless forced: then those stop first."""
@@ -191,7 +187,8 @@ class Door(Listening):
         if service.state in (State.STOPPED, State.DONE) or (
             service.state is State.FAILED and not service.lacks_dependency  # that one would start again by itself
         ):
-            return self._result(service, "not-running")
+            disarmed = self._supervisor.timers.disarm(label, who)
+            return self._result(service, "disarmed" if disarmed else "not-running")
         life = self._supervisor.life(label)
         if service.state is State.STOPPING and not service.wanted and life is not None:
             life.hurry()  # who asks a second time does not want to wait
@@ -199,6 +196,7 @@ class Door(Listening):
         needed = [other for other in self._dependents(label) if other not in parts]
         if needed and not force:
             return self._result(service, "dependents") | {"detail": ", ".join(needed)}
+        self._supervisor.timers.disarm(label, who)
         ended = None
         for other in [*needed, *parts]:
             self._supervisor.unwant(other, who if other not in parts or other == label else label)
@@ -245,12 +243,10 @@ class Door(Listening):
         for other in self._supervisor.graph.with_parts(named):
             if other not in named and self._runs(other):
                 self._supervisor.again(other, who)
-        for service in chosen:
-            self._supervisor.again(service.label, who)
-        results = []
-        for service in chosen:
-            results.append(self._result(await self._supervisor.settled_again(service)))
-        return results
+        return self._results(await starts.restart(self._supervisor, chosen, who))
+
+    def _results(self, found: list[starts.Became]) -> list[dict[str, Any]]:
+        return [self._result(service, word) | more for service, word, more in found]
 
     async def try_restart(self, labels: list[str], who: str) -> list[dict[str, Any]]:
         """Restart those of the services that run. Raises NoSuchService."""
@@ -377,15 +373,19 @@ class Door(Listening):
         supervisor.problems = plan.problems
         touched = [supervisor.table.get(c.label) for c in plan.changes if c.feels in ("starts", "restarts")]
         await supervisor.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
-        starts = [change.label for change in plan.changes if change.feels == "starts"]
-        for label in supervisor.graph.start_order(starts):
+        new = [change.label for change in plan.changes if change.feels == "starts"]
+        for label in supervisor.graph.start_order(new):
             supervisor.want(label, who, gently=True)
-        return [self._result(await supervisor.settled_again(before)) for before in touched]
+        armed = starts.arm_new(supervisor, plan, who)
+        results = [self._result(await supervisor.settled_again(before)) for before in touched]
+        return results + self._results([await starts.armed(supervisor, service) for service in armed])
 
     async def _stop_those_that_go(self, going: list[str], who: str) -> None:
         """Stop the services whose cards go, until none runs: somebody may start one while another one stops."""
         supervisor = self._supervisor
         supervisor.going.update(going)
+        for label in going:
+            supervisor.timers.disarm(label, who)
         try:
             while busy := [label for label in going if self._can_stop(label)]:
                 for label in supervisor.graph.stop_order(busy):

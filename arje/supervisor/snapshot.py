@@ -29,6 +29,7 @@ from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import conditions, deps, figures
 from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.host import Living
+from arje.supervisor.timekeeper import WHO as TIMER
 from arje.supervisor.why import broken
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "failure": failure(service),
         "backoff_in_s": max(0.0, service.backoff_until - now) if service.backoff_until else None,
         "waiting_for": list(needs(supervisor, service)),
+        "timer": supervisor.timers.status(service.label),
     }
 
 
@@ -212,6 +214,8 @@ def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, A
         how = "restarted" if why.detail == "restart" else "enabled" if why.who == "cards.d" else "started"
         if why.who in table:
             how = "needed"
+        if why.who == TIMER:
+            how = "due"
         yield {"label": service.label, "how": how, "who": why.who, "wall": why.wall}
         if why.who not in table:
             return

@@ -92,6 +92,8 @@ EVERYTHING = {
     "picky": 'contracts = [{any = ["once", "nothing"]}]\nrequires = {group = "undegraded"}\n'
     + sh("exec sleep infinity"),
     "skipped": 'only_if_exists = "/no/such"\n' + sh("true"),
+    "timed": sh("true") + '[timer]\nevery = "1h"\n[supervision]\nkind = "one-shot"\n',
+    "busy": sh("exec sleep infinity") + '[timer]\nevery = "50ms"\nafter_start = 0\n',
 }
 
 
@@ -133,7 +135,9 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Check", {"name": "x.toml", "text": sh("true", 'hostname = "h"')}),
         ("Start", {"labels": ["refused", "broken", "running"]}),
         ("Target", {"label": "down"}),
-        ("Stop", {"labels": ["group", "down"], "force": None}),
+        ("Start", {"labels": ["timed"]}),
+        ("Trigger", {"labels": ["timed", "running"]}),
+        ("Stop", {"labels": ["group", "down", "timed"], "force": None}),
         ("Restart", {"labels": ["running"]}),
         ("TryRestart", {"labels": ["running", "down"]}),
         ("Reload", {"labels": ["running", "down"]}),

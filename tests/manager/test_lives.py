@@ -62,7 +62,7 @@ async def supervisor(directory: Path, *cards: Card, error: Exception | None = No
             async for _ in signals:
                 reaper.drain()
 
-    found = Supervisor(Machine(incarnator, reaper), logs)
+    found = Supervisor(Machine(incarnator, reaper), logs, directory / "state")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reap)
         await nursery.start(found.run)
