@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ needs_cgroup = pytest.mark.skipif(not HAS_CGROUP, reason="no writable cgroup2 he
 no_cgroup = pytest.mark.skipif(HAS_CGROUP and os.geteuid() != 0, reason="this user has a delegated cgroup")
 
 
+@functools.cache
 def python_for_nobody(prefix: tuple[str, ...] = ()) -> tuple[str, dict[str, str]] | None:
     """Return an interpreter that an ordinary user may execute after ``prefix``, and its environment; None for none."""
     site = next(path for path in sys.path if path.endswith("site-packages"))
