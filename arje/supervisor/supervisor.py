@@ -40,6 +40,7 @@ from arje.supervisor.watched import Watched
 
 LOG = log.logger()
 _RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
+_RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 
 class Supervisor:
