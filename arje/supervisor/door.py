@@ -6,10 +6,8 @@ dependents (others run on it), already, not-running.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,9 @@ import trio
 import arje
 from arje import log
 from arje.card import signals
-from arje.card.card import Card
 from arje.card.loader import load_text
-from arje.card.payload import Virtual
 from arje.card.schema import card_schema
-from arje.errors import CardProblem, SetupFailed
-from arje.incarnate.forecast import Forecast
 from arje.incarnation import as_json
-from arje.kernel.capabilities import CapabilitySet
 from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
@@ -33,6 +26,7 @@ from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import deps, harden, heal, live, snapshot, starts, target, why
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.listening import Listening
+from arje.supervisor.predictions import predictions
 from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
@@ -106,7 +100,7 @@ class Door(Listening):
         card = next((card for card in plan.cards if card.label == label), None) or table.get(label).card
         file = (table.get(label).card if label in table else card).source.file
         problems = [problem for problem in plan.problems if problem.file in (file, card.source.file)]
-        forecasts, more = await self._predictions([] if problems else [card], elsewhere)
+        forecasts, more = await predictions(self._supervisor, [] if problems else [card], elsewhere)
         return {
             "forecasts": forecasts,
             "changes": [as_json(change) for change in plan.changes if change.label == label],
@@ -123,46 +117,9 @@ class Door(Listening):
         cards = {service.label: service.card for service in self._supervisor.table}
         cards |= {card.label: card for card in loaded.cards}
         edges = [problem for problem in Graph(cards.values()).check() if problem.file == str(Path(name))]
-        forecasts, more = await self._predictions(loaded.cards, elsewhere)
+        forecasts, more = await predictions(self._supervisor, loaded.cards, elsewhere)
         problems = (*loaded.problems, *edges, *more)
         return {"forecasts": forecasts, "problems": [as_json(problem) for problem in problems]}
-
-    async def _predictions(
-        self, cards: Iterable[Card], elsewhere: CapabilitySet | None
-    ) -> tuple[list[dict[str, Any]], list[CardProblem]]:
-        """What each card would get; what cannot be planned anywhere is a problem of its card.
-
-        A plan reads what may lie on a dead mount (furnishing.py).
-        """
-        return await self._supervisor.host.ask("a forecast", functools.partial(self._predict, cards, elsewhere))
-
-    def _predict(
-        self, cards: Iterable[Card], elsewhere: CapabilitySet | None
-    ) -> tuple[list[dict[str, Any]], list[CardProblem]]:
-        found, problems = [], []
-        for card in cards:
-            try:
-                found.append(self._prediction(card, elsewhere))
-            except SetupFailed as error:
-                line = error.line or card.source.line_of(error.field)
-                problems.append(CardProblem(card.source.file, line, error.field, error.detail, error.hint))
-        return found, problems
-
-    def _prediction(self, card: Card, elsewhere: CapabilitySet | None) -> dict[str, Any]:
-        forecast = Forecast((), (), "")
-        if not isinstance(card.payload, Virtual):
-            forecast = self._supervisor.incarnator.forecast(card, elsewhere)
-        lost = {loss.feature for loss in forecast.degradations}
-        asks = [as_json(wish) | {"foreseen": wish.feature not in lost} for wish in forecast.wishes]
-        return {
-            "label": card.label,
-            "operations": list(forecast.operations),
-            "requested": len(asks),
-            "granted": sum(ask["foreseen"] for ask in asks),
-            "asks": asks,
-            "degradations": [snapshot.degradation(loss, card.soma) for loss in forecast.degradations],
-            "refusal": forecast.refusal,
-        }
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of a card."""
