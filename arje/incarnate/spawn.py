@@ -35,6 +35,7 @@ from arje.kernel import mounts
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
 from arje.kernel.cgroup import Cgroup, enable_controllers
 from arje.kernel.facts import Facts
+from arje.kernel.own import Own
 
 #: What says that a kind of namespace is refused (clone(2)); everything else is about processes, not about isolation.
 _REFUSES_KIND = {errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -69,7 +70,7 @@ class Incarnator:
         self._time_early = 0  # CLONE_NEWTIME once the kernel turned out to be older than 6.2
         self._prepared: dict[str, tuple[Card, Blueprint, native.Plan]] = {}
         self._furnished: dict[str, Blueprint] = {}
-        self._ours = Facts.of_process("self")
+        self._ours = Own()
         self._idmaps: dict[tuple[str, ...], int] = {}
         self.neighbours: Neighbours = nobody
         """Who else runs here: how ``soma.join`` finds the other service."""
