@@ -19,6 +19,7 @@ from arje.card.payload import Native
 from arje.card.soma import Namespaces, Soma
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.plan import clone_flags
+from arje.incarnate.spares import EACH
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation
 from arje.kernel import cgroup
@@ -140,7 +141,11 @@ def opened() -> Iterator[Site]:
             program.write_bytes(tiny_program())
             program.chmod(0o755)
             card = Card(label="tiny", payload=Native(exec=str(program), argv=()), soma=Soma(namespaces=KINDS))
-            yield Site(Incarnator(CapabilitySet.detect(base), base), base, null, program, card)
+            incarnator = Incarnator(CapabilitySet.detect(base), base, spares=EACH)  # as the manager has it
+            try:
+                yield Site(incarnator, base, null, program, card)
+            finally:
+                incarnator.close()
     finally:
         os.close(null)
         if base is not None:

@@ -21,6 +21,7 @@ from arje.incarnate.family import loss_by
 from arje.incarnate.held import Held, Site, hold, look, unready
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.policy import refusals
+from arje.incarnate.spares import Spares
 from arje.incarnation import Degradation, Grant, Incarnation, Step
 from arje.kernel import process
 from arje.kernel.cgroup import Cgroup
@@ -37,6 +38,10 @@ class Owner(Protocol):
     @property
     def ours(self) -> Facts:
         """The manager's own facts."""
+
+    @property
+    def spares(self) -> Spares:
+        """What was made ahead for the next."""
 
 
 def _gone(error: SetupFailed | IncarnationRefused) -> bool:
@@ -330,6 +335,7 @@ class Pending:
         self._over = True
         os.close(self._child.status_fd)
         self._owner.spawner.give_back(self._child)
+        self._owner.spares.refill()
         incarnation = Incarnation(
             id=self._number,
             label=label,

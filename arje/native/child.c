@@ -107,9 +107,9 @@ static int move(struct arje_flight *flight, int from, int to, uint32_t index) {
  * close-on-exec copies. */
 static int take_descriptors(struct arje_flight *flight) {
     int reaper = flight->plan->reaper_fd, passed = (int)flight->plan->passed_count;
-    enum { FIXED = 7, ALL = FIXED + ARJE_JOINS };
-    int source[ALL] = {flight->stdio[0], flight->stdio[1], flight->stdio[2],       flight->status,
-                       flight->verdict,  reaper,           flight->plan->idmap_fd};
+    enum { FIXED = 9, ALL = FIXED + ARJE_JOINS };
+    int source[ALL] = {flight->stdio[0], flight->stdio[1],       flight->stdio[2],  flight->status,    flight->verdict,
+                       reaper,           flight->plan->idmap_fd, flight->spare_net, flight->spare_user};
     int moved[ALL], highest = 9 + passed, next;
     for (int i = FIXED; i < ALL; i++)
         *(volatile int *)&source[i] = flight->joins[i - FIXED];
@@ -126,6 +126,8 @@ static int take_descriptors(struct arje_flight *flight) {
     flight->status = moved[3];
     flight->verdict = moved[4];
     flight->idmap = moved[6];
+    flight->spare_net = moved[7];
+    flight->spare_user = moved[8];
     for (int i = FIXED; i < ALL; i++)
         *(volatile int *)&flight->joins[i - FIXED] = moved[i];
     long answer = raw3(__NR_close_range, 0, highest, 0);
@@ -204,6 +206,19 @@ static void call_leader(struct arje_flight *flight) {
     }
 }
 
+/* Of a new user namespace the parent writes the maps; a spare has them. */
+static long unshare(struct arje_flight *flight, const struct arje_op *op, uint32_t index, const char **syscall) {
+    if (op->a == CLONE_NEWUSER && flight->spare_user >= 0 && raw2(__NR_setns, flight->spare_user, op->a) == 0)
+        return 0;
+    long error = arje_op_run(op, syscall);
+    if (error == 0 && op->a == CLONE_NEWUSER) {
+        call_leader(flight);
+        tell(flight->status, ARJE_MAPS, op->step, index, 0, "");
+        gate(flight->status);
+    }
+    return error;
+}
+
 /* Nothing of the payload runs before its reaper is there, or when it cannot be. */
 static void await_reaper(struct arje_flight *flight) {
     volatile int *leader = &flight->leader, *failed = &flight->leader_failed;
@@ -254,6 +269,7 @@ static void payload(void *argument) {
         long error = (failed >> op->needs) & 1         ? -ECANCELED
                      : op->step == ARJE_REPORT         ? report(status, proc, op, i, &syscall)
                      : op->step == ARJE_IDMAP          ? arje_do_idmap(op, flight->idmap, &syscall)
+                     : op->step == ARJE_UNSHARE        ? unshare(flight, op, i, &syscall)
                      : op->step == ARJE_JOIN           ? join(flight, op, &syscall)
                      : op->step == ARJE_LANDLOCK       ? landlock(status, op, i, &syscall)
                      : op->step == ARJE_OBSERVE        ? observe(status, op, i, &syscall)
@@ -267,11 +283,6 @@ static void payload(void *argument) {
             fail(status, op->step, i, error, syscall);
         if (error < 0)
             tell(status, ARJE_DEGRADED, op->step, i, error, syscall);
-        else if (op->step == ARJE_UNSHARE && op->a == CLONE_NEWUSER) {
-            call_leader(flight);
-            tell(status, ARJE_MAPS, op->step, i, 0, "");
-            gate(status);
-        }
     }
     if (!hot)
         tell_hot(flight);
@@ -350,12 +361,22 @@ static void enter_time_namespace(int status) {
     raw1(__NR_close, fd);
 }
 
+/* Before the leader becomes the reaper: it belongs there as well. One that cannot be entered is replaced by a new one. */
+static void enter_spare_net(struct arje_flight *flight) {
+    if (flight->spare_net < 0 || raw2(__NR_setns, flight->spare_net, CLONE_NEWNET) == 0)
+        return;
+    long error = raw1(__NR_unshare, CLONE_NEWNET);
+    if (error < 0)
+        fail(flight->status, ARJE_UNSHARE, 0, error, "unshare");
+}
+
 void arje_child(void *argument) {
     struct arje_flight *flight = argument;
     reset_signals();
     int reaper = take_descriptors(flight);
     if (flight->plan->early_unshare)
         make_time_namespace(flight->status);
+    enter_spare_net(flight);
     gate(flight->status);
     if (flight->plan->early_unshare)
         enter_time_namespace(flight->status);
