@@ -50,13 +50,12 @@ def _gone(error: SetupFailed | IncarnationRefused) -> bool:
     return bool(numbers & {errno.ESRCH, errno.ENOENT})
 
 
-def _with(judged: after.Settled, later: after.Settled, features: frozenset[str]) -> after.Settled:
+def _with(plan: Blueprint, judged: after.Settled, later: after.Settled, features: frozenset[str]) -> after.Settled:
     """Return what was judged, with these features as a later look shows them: the rest is not judged twice."""
-    grants, losses = judged
-    now = {grant.feature: grant for grant in later[0] if grant.feature in features}
-    kept = tuple(loss for loss in losses if loss.feature not in features)
-    return tuple(now.get(grant.feature, grant) for grant in grants), (
-        *kept,
+    found = {grant.feature: grant for grant in judged[0]}
+    found |= {grant.feature: grant for grant in later[0] if grant.feature in features}
+    return tuple(found[wish.feature] for wish in plan.wishes), (
+        *(loss for loss in judged[1] if loss.feature not in features),
         *(loss for loss in later[1] if loss.feature in features),
     )
 
@@ -224,9 +223,12 @@ class Pending:
             self._give_up(Step.OBSERVE, error, "pidfd_getfd")
 
     def _judge(self) -> None:
-        """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""
+        """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs.
+
+        The rest was told as well, and is looked at when the payload is on its way: it decides nothing.
+        """
         try:
-            self._judged, self._read = self.losses, self._read_back()
+            self._judged, self._read = self.losses, self._read_back(self._plan.required)
             if refused := refusals(self._plan.soma, self._read[1]):
                 raise IncarnationRefused(self._plan.card.label, refused)
             self._let_on()
@@ -267,7 +269,7 @@ class Pending:
 
     def _read_back(self, only: frozenset[str] | None = None) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
         """Read back every wish, or ``only`` some features."""
-        facts = Facts.of_report(self._facts) if self._facts else None
+        facts = self._told or (Facts.of_report(self._facts) if self._facts else None)
         if facts is None:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 facts = Facts.of_process(self._pid)
@@ -279,9 +281,7 @@ class Pending:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         plan = self._plan if self.losses is self._plan.losses else replace(self._plan, losses=self.losses)
-        if only is not None:
-            plan = replace(plan, wishes=tuple(wish for wish in plan.wishes if wish.feature in only))
-        return verify.read_back(plan, facts, self._owner.ours, self._group, self.losses)
+        return verify.read_back(plan, facts, self._owner.ours, self._group, self.losses, only)
 
     def _confirmed_by_a_look(
         self, grants: tuple[Grant, ...], losses: tuple[Degradation, ...]
@@ -322,8 +322,10 @@ class Pending:
         try:
             if self._read is None or self.losses != self._judged:
                 self._read = self._read_back()
-            elif self._plan.has & SHOWN_AFTER:
-                self._read = _with(self._read, self._read_back(SHOWN_AFTER), SHOWN_AFTER)
+            else:
+                rest = frozenset(wish.feature for wish in self._plan.wishes) - self._plan.required
+                rest |= SHOWN_AFTER & self._plan.has
+                self._read = _with(self._plan, self._read, self._read_back(rest), rest)
             settled = after.settle(self._plan, self._read, self._pid, leader=self._child.pid)
             grants, losses = self._confirmed_by_a_look(*settled)
         except OSError as error:
