@@ -9,7 +9,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
+from arje.native.spares import Order
 from bench.main import CannotRun
 
 KINDS: Final = Namespaces(mount=True, pid=True, uts=True, ipc=True, cgroup=True)
@@ -98,6 +99,21 @@ class Site:
         outcome = self.incarnator.incarnate(self.card, StdioFds(self.null, self.null, self.null))
         self._end(outcome)
         return {name: round(ms * 1e6) for name, ms in outcome.incarnation.steps}
+
+    def unprepared(self) -> Site:
+        """Return the same without anything made ahead: every start is as its first."""
+        return replace(self, incarnator=Incarnator(self.incarnator.capabilities, self.base))
+
+    def ahead(self) -> int:
+        """Return the nanoseconds in which a thread makes what one start takes of what was made ahead."""
+        began = time.perf_counter_ns()
+        nets, users, error = Order(1, 1, "0 0 1\n", "0 0 1\n").end()
+        took = time.perf_counter_ns() - began
+        for fd in (*nets, *users):
+            os.close(fd)
+        if error:
+            raise CannotRun(f"no namespaces can be made ahead: {os.strerror(error)}")
+        return took
 
     @staticmethod
     def _end(outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from arje.card.soma import IdMap, Namespaces, Network
+from arje.card.soma import IdMap, Namespaces, Network, RunAs
 from arje.incarnate import spares
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spares import EACH, MAPS, Spare, Spares
@@ -104,7 +104,7 @@ def says(keeper: Incarnator, script: str, **soma: Any) -> tuple[str, Outcome]:
 
 
 def full(**more: Any) -> dict[str, Any]:
-    return {"namespaces": FULL, "uid_map": ONE, "gid_map": ONE, **more}
+    return {"namespaces": FULL, "uid_map": ONE, "gid_map": ONE} | more
 
 
 def test_nothing_is_made_before_a_start_has_needed_it(keeper: Incarnator) -> None:
@@ -126,11 +126,25 @@ def test_the_next_start_takes_what_was_made(keeper: Incarnator) -> None:
         assert {second.incarnation.namespaces[kind] for kind in ("net", "user")} <= ahead
 
 
-def test_a_payload_sees_the_same_as_in_new_ones(keeper: Incarnator) -> None:
-    first, fresh = says(keeper, LOOK, **full())
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {
+            "uid_map": (IdMap(inside=0, outside=100000, count=10),),
+            "gid_map": (IdMap(inside=0, outside=200000, count=20),),
+            "run_as": RunAs(user=5, group=6, groups=(7,)),
+            "disable_nested_userns": True,
+            "rlimits": (("nofile", 100, 200),),
+        },
+    ],
+    ids=["root", "another user"],
+)
+def test_a_payload_sees_the_same_as_in_new_ones(keeper: Incarnator, more: dict[str, Any]) -> None:
+    first, fresh = says(keeper, LOOK, **full(**more))
     keeper.spares.settle()
     ahead = kept("net") | kept("user")
-    second, spare = says(keeper, LOOK, **full())
+    second, spare = says(keeper, LOOK, **full(**more))
     assert {spare.incarnation.namespaces[kind] for kind in ("net", "user")} <= ahead
     assert second == first
     granted = [[re.sub(r"\d+:\d+|\[\d+\]", "N", str(grant)) for grant in x.incarnation.grants] for x in (fresh, spare)]
