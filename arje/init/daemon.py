@@ -15,6 +15,7 @@ from arje import log, native, paths
 from arje.control.server import serve
 from arje.errors import ArjeError, CardProblem
 from arje.incarnate.outcome import discard
+from arje.incarnate.spares import EACH
 from arje.incarnate.spawn import Incarnator
 from arje.init import runtime
 from arje.init.watch import watch_cards
@@ -50,7 +51,8 @@ def run(options: Options) -> int:
     with runtime.owned(options.runtime_dir, user=options.user) as before:
         native.prctl_subreaper()
         base = _cgroup_base(options, before)
-        incarnator = Incarnator(CapabilitySet.detect(base), base, variables={"RUNTIME_DIR": str(options.runtime_dir)})
+        variables = {"RUNTIME_DIR": str(options.runtime_dir)}
+        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH)
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()
@@ -58,6 +60,7 @@ def run(options: Options) -> int:
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
+            incarnator.close()
             if base is not None:
                 with contextlib.suppress(OSError):
                     base.rmdir()

@@ -279,6 +279,7 @@ class Machine:
 
     async def sweep(self) -> tuple[int, str]:
         """Walk all that is below us, in a thread (mark.py)."""
+        self._incarnator.close()  # who makes namespaces ahead is below us, too
         return await trio.to_thread.run_sync(mark.sweep_all, self._strangers)
 
     def introduce(self, neighbours: Neighbours) -> None:
