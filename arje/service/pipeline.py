@@ -29,6 +29,9 @@ def problems(cards: Mapping[str, Card]) -> Iterator[CardProblem]:
 
 
 def _problems(card: Card, cards: Mapping[str, Card]) -> Iterator[CardProblem]:
+    if card.log.to == card.label:
+        yield _problem(card, FIELD, f"{card.label!r} is this card itself", "name another service")
+        return
     consumer = cards.get(card.log.to)
     if consumer is None:
         near = nearest(card.log.to, [label for label in cards if label != card.label])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 10_000  # lines of one answer: a tree can be exponentially larger than its graph
 #: Kinds that the tree follows further; an order or a conflict says nothing about what stands behind it.
-_FOLLOWED: Final = frozenset({"requires", "requisite", "wants", "waits_for", "contracts"})
+_FOLLOWED: Final = frozenset({"requires", "requisite", "wants", "waits_for", "contracts", "log.to"})
 
 
 def terms(card: Card, kind: str, name: str) -> str:
@@ -46,11 +46,11 @@ def edges(supervisor: Supervisor, card: Card) -> Iterator[tuple[str, str, tuple[
         if kind not in ("requires", "requisite"):
             for name in getattr(card, kind):
                 yield kind, name, graph.resolve(name, label)
-    if card.log.to:
-        yield pipeline.FIELD, card.log.to, graph.resolve(card.log.to, label)
     for hooked in graph.pulled_softly(label) if label in graph else ():
-        if hooked not in card.wants and hooked not in card.waits_for and hooked != card.log.to:
+        if hooked not in (*card.wants, *card.waits_for, card.log.to):
             yield "wants", hooked, (hooked,)
+    if card.log.to:
+        yield pipeline.FIELD, card.log.to, (card.log.to,) if card.log.to in graph else ()
 
 
 def tree(supervisor: Supervisor, label: str, *, reverse: bool) -> list[dict[str, Any]]:

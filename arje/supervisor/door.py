@@ -23,7 +23,7 @@ from arje.kernel.report import as_report, from_report
 from arje.service.order import Graph
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import deps, harden, heal, live, snapshot, starts, target, why
+from arje.supervisor import harden, heal, live, snapshot, starts, target
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.listening import Listening
 from arje.supervisor.predictions import predictions
@@ -72,14 +72,6 @@ class Door(Listening):
     async def look(self, labels: list[str]) -> None:
         """Let the records of these services say what is so now (heal.py). Raises NoSuchService."""
         await heal.look(self._supervisor, [service.label for service in self._named(labels)])
-
-    def why(self, label: str) -> list[dict[str, Any]]:
-        """Return the causal chain of a service's state, nearest cause first, across services. Raises NoSuchService."""
-        return why.chain(self._supervisor, label)
-
-    def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]:
-        """Return the tree of what a service depends on, or of what depends on it (deps.py). Raises NoSuchService."""
-        return deps.tree(self._supervisor, label, reverse=reverse)
 
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]:
         """Wait until services are not on their way any more, and return what became of them. Raises NoSuchService."""

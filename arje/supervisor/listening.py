@@ -8,7 +8,7 @@ from typing import Any
 
 from arje.errors import NoSuchService
 from arje.service.record import Service
-from arje.supervisor import figures
+from arje.supervisor import deps, figures, why
 from arje.supervisor.logread import Query
 from arje.supervisor.supervisor import Supervisor
 
@@ -32,6 +32,14 @@ class Listening:
             else:
                 found[label] = table.get(label)
         return list(found.values())
+
+    def why(self, label: str) -> list[dict[str, Any]]:
+        """Return the causal chain of a service's state, nearest cause first, across services. Raises NoSuchService."""
+        return why.chain(self._supervisor, label)
+
+    def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]:
+        """Return the tree of what a service depends on, or of what depends on it (deps.py). Raises NoSuchService."""
+        return deps.tree(self._supervisor, label, reverse=reverse)
 
     async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the last lines of services that ``picks`` (a Query) wants, in the order of time. Raises NoSuchService."""

@@ -186,3 +186,21 @@ def test_what_nobody_has_read_when_arje_ends_is_told(manage: Manage) -> None:
     manager.until("p", lambda p: p["piped_to"]["waiting"] == 5)
     assert manager.stop() == 0
     assert "bytes_for_c=5" in manager.said()
+
+
+def test_a_pipe_to_itself_is_refused(place: Path) -> None:
+    ((field, line, text),) = problems(place, {"a": to("a", "true")})
+    assert (field, line) == ("log.to", 2)
+    assert "'a' is this card itself" in text
+
+
+def test_deps_follow_a_pipe(manage: Manage) -> None:
+    cards = {"a": to("b", "exec sleep infinity"), "b": "wants = ['c']\n" + sh("exec sleep infinity"), "c": sh("exit 0")}
+    manager = manage(cards)
+    manager.settle("a")
+    tree = manager.call("Deps", label="a")["tree"]
+    assert [(node["depth"], node["kind"], node["label"]) for node in tree] == [
+        (0, "", "a"),
+        (1, "log.to", "b"),
+        (2, "wants", "c"),
+    ]
