@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 SYSTEM_RUNTIME: Final = Path("/run/arje")
+SYSTEM_STATE: Final = Path("/var/lib/arje")
 #: As in systemd.unit(5): what the administrator wrote hides what lives until the next boot, and that what packages ship.
 SYSTEM_CARDS: Final = (Path("/usr/lib/arje/cards.d"), Path("/run/arje/cards.d"), Path("/etc/arje/cards.d"))
 CARDS_NAME: Final = "cards.d"
@@ -17,6 +18,7 @@ SYSTEM_CACHE: Final = Path("/var/cache/arje", CACHE_NAME)
 SOCKET_NAME: Final = "io.arje"
 LOCK_NAME: Final = "lock"
 LOGS_NAME: Final = "logs"
+TIMERS_NAME: Final = "timers"
 
 #: Environment variable that names the control socket, for arjectl and for the services that arje starts.
 SOCKET_VARIABLE: Final = "ARJE_SOCKET"
@@ -26,6 +28,12 @@ def user_runtime() -> Path:
     """Return the runtime directory of a user's own manager (``$XDG_RUNTIME_DIR/arje``, else one under /tmp)."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     return Path(base, "arje") if base else Path(f"/tmp/arje-{os.getuid()}")
+
+
+def user_state() -> Path:
+    """Return where a user's own manager keeps what outlives it (``$XDG_STATE_HOME/arje``, basedir-spec)."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    return Path(base, "arje")
 
 
 def user_cards() -> tuple[Path, ...]:

@@ -26,7 +26,7 @@ _NAMESPACES: Final = Namespaces(mount=True, pid=True, net=True, uts=True, ipc=Tr
 _SELF: Final = (IdMap(inside=0, outside=0, count=1),)
 #: What the peers are called by Debian. nsjail is in no Debian 12; firejail is its like there.
 PACKAGES: Final = {"bwrap": "bubblewrap", "firejail": "firejail", "crun": "crun"}
-_FILTER_FD: Final = 9
+_FILTER_FD: Final = 99  # out of the way of what this process has open
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +19,12 @@ from arje.card.payload import Native
 from arje.card.soma import Namespaces, Soma
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.plan import clone_flags
+from arje.incarnate.spares import EACH
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Degradation
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
+from arje.native.spares import Order
 from bench.main import CannotRun
 
 KINDS: Final = Namespaces(mount=True, pid=True, uts=True, ipc=True, cgroup=True)
@@ -98,6 +100,21 @@ class Site:
         self._end(outcome)
         return {name: round(ms * 1e6) for name, ms in outcome.incarnation.steps}
 
+    def unprepared(self) -> Site:
+        """Return the same without anything made ahead: every start is as its first."""
+        return replace(self, incarnator=Incarnator(self.incarnator.capabilities, self.base))
+
+    def ahead(self) -> int:
+        """Return the nanoseconds in which a thread makes what one start takes of what was made ahead."""
+        began = time.perf_counter_ns()
+        nets, users, error = Order(1, 1, "0 0 1\n", "0 0 1\n").end()
+        took = time.perf_counter_ns() - began
+        for fd in (*nets, *users):
+            os.close(fd)
+        if error:
+            raise CannotRun(f"no namespaces can be made ahead: {os.strerror(error)}")
+        return took
+
     @staticmethod
     def _end(outcome: Outcome) -> None:
         os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
@@ -140,7 +157,11 @@ def opened() -> Iterator[Site]:
             program.write_bytes(tiny_program())
             program.chmod(0o755)
             card = Card(label="tiny", payload=Native(exec=str(program), argv=()), soma=Soma(namespaces=KINDS))
-            yield Site(Incarnator(CapabilitySet.detect(base), base), base, null, program, card)
+            incarnator = Incarnator(CapabilitySet.detect(base), base, spares=EACH)  # as the manager has it
+            try:
+                yield Site(incarnator, base, null, program, card)
+            finally:
+                incarnator.close()
     finally:
         os.close(null)
         if base is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ needs_cgroup = pytest.mark.skipif(not HAS_CGROUP, reason="no writable cgroup2 he
 no_cgroup = pytest.mark.skipif(HAS_CGROUP and os.geteuid() != 0, reason="this user has a delegated cgroup")
 
 
+@functools.cache
 def python_for_nobody(prefix: tuple[str, ...] = ()) -> tuple[str, dict[str, str]] | None:
     """Return an interpreter that an ordinary user may execute after ``prefix``, and its environment; None for none."""
     site = next(path for path in sys.path if path.endswith("site-packages"))
@@ -122,6 +124,10 @@ class Manager:
     def lines(self, label: str) -> list[str]:
         return [line["text"] for line in self.call("Logs", labels=[label], lines=1000)["lines"]]
 
+    def written(self, label: str) -> None:
+        """Wait until what the service has said is in its file: to read back more than memory holds, it is written first."""
+        self.call("Logs", labels=[label], lines=10**6)
+
     def await_line(self, label: str, text: str) -> None:
         """Follow the log of a service until it says something."""
         client = Client(self.socket, 30)
@@ -144,6 +150,10 @@ class Manager:
     def json(self, *words: str) -> Any:
         done = self.ctl("--json", *words)
         return json.loads(done.stdout)
+
+    def json_lines(self, *words: str) -> list[Any]:
+        """What a verb answers that has an object per line."""
+        return [json.loads(line) for line in self.ctl("--json", *words).stdout.splitlines()]
 
     def write(self, label: str, text: str) -> None:
         """Write a card whole, as editors do: under another name, then renamed."""

@@ -12,10 +12,12 @@ from typing import Annotated, Any, ClassVar, Final
 from arje.card.conditions import Conditions, live
 from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
+from arje.card.log import LogRules
 from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, kept, many, matching, text, whole_rule
 from arje.card.soma import Soma
 from arje.card.supervision import Supervision, patience
+from arje.card.timer import Timer, sensible
 from arje.card.unreadable import Unreadable, shown
 
 _LABEL: Final = matching(r"[A-Za-z0-9][A-Za-z0-9@._-]{0,63}", "is no label", "letters, digits and @ . _ -, at most 64")
@@ -129,6 +131,8 @@ class Card:
     """Labels that are started when it has failed for good."""
     on_success: Texts = ()
     """Labels that are started when it has ended well and does not start again."""
+    log: LogRules = field(default_factory=LogRules)
+    """What is kept of what it says, and who reads it."""
     requires: Texts = ()
     """Labels or provided names that must be up first; they are pulled in, and their stop stops this."""
     requisite: Texts = ()
@@ -157,6 +161,8 @@ class Card:
     """Whether ``arjectl target`` leaves it alone."""
     provides: Texts = ()
     """Capability names that other cards may require."""
+    timer: tuple[Annotated[Timer, Rule(sensible)], ...] = ()
+    """When it runs by itself, a table or several: it is armed where another would be started."""
     enabled: Flag = True
     """Whether the manager starts it by itself, or those that it is ``required_by`` or ``wanted_by`` do."""
     masked: Flag = False

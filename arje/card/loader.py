@@ -216,6 +216,7 @@ def _one(raw: dict[str, Any], source: Source, wrong: list[Unreadable]) -> Loaded
     """Judge one card; ``wrong`` is what is wrong with it already."""
     from pydantic import ValidationError
 
+    lone = isinstance(raw.get("timer"), dict)
     raw, more = normalise.card(raw)
     wrong = [*wrong, *more]
     if "source" in raw:  # the loader's own; to a file it is a name like any other
@@ -233,14 +234,17 @@ def _one(raw: dict[str, Any], source: Source, wrong: list[Unreadable]) -> Loaded
     except ValidationError as error:
         wrong += words.problems(error)
     if wrong:
-        problems = [_problem(source, one) for one in wrong]
+        problems = [_problem(source, one, lone_timer=lone) for one in wrong]
         return Loaded((), tuple(sorted(problems, key=lambda problem: (problem.file != source.file, problem.line))))
     return Loaded((replace(card, source=source),), ())
 
 
-def _problem(source: Source, wrong: Unreadable) -> CardProblem:
-    file, line = source.file_of(wrong.field), source.line_of(wrong.field)
-    return CardProblem(file, line, wrong.field, str(wrong), wrong.remedy)
+def _problem(source: Source, wrong: Unreadable, *, lone_timer: bool) -> CardProblem:
+    """Return what is wrong where its author sees it: a table that was made a list of one has no number there."""
+    field = wrong.field
+    if lone_timer and (field == "timer.0" or field.startswith("timer.0.")):
+        field = f"timer{field.removeprefix('timer.0')}"
+    return CardProblem(source.file_of(field), source.line_of(field), field, str(wrong), wrong.remedy)
 
 
 def _payload(raw: dict[str, Any]) -> Payload:

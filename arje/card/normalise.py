@@ -18,6 +18,7 @@ from arje.card import (
     file_words,
     filters,
     hooks,
+    log,
     permissions,
     priority,
     privilege_words,
@@ -229,6 +230,10 @@ _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memor
 _CGROUP: Final[dict[str, Callable[[Any, str], Any]]] = {**dict.fromkeys(_SIZED, size_or_max), "io_max": io_max}
 _TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout", "start_timeout", "watchdog", "max_lifetime")
 _PROBED: Final = ("interval", "timeout")
+_TIMER: Final[dict[str, Callable[[Any, str], Any]]] = {
+    **dict.fromkeys(("every", "after_end", "after_boot", "after_start", "jitter"), duration),
+    **dict.fromkeys(("calendar", "cron"), lambda value, _field: [value] if isinstance(value, str) else value),
+}
 
 
 def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
@@ -236,7 +241,7 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
     raw, wrong = dict(raw), list[Unreadable]()
     if raw.get("payload") in ("virtual", "Virtual"):
         del raw["payload"]  # the default
-    for name, convert in (("soma", _soma), ("supervision", _supervision), ("payload", _payload)):
+    for name, convert in (("soma", _soma), ("supervision", _supervision), ("payload", _payload), ("log", _log)):
         if name not in raw:
             continue
         if isinstance(raw[name], dict):
@@ -251,7 +256,18 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
         )
     raw = _converted(raw, dict.fromkeys(("conditions", "asserts"), conditions.spelled), "", wrong)
     raw = edges.spelled(raw, wrong, duration)
+    if isinstance(timers := raw.get("timer"), (dict, list)):
+        raw["timer"] = _timers(timers, wrong)
     return permissions.compiled(raw, wrong), wrong
+
+
+def _timers(raw: dict[str, Any] | list[Any], wrong: list[Unreadable]) -> list[Any]:
+    """A table is a list of one. ``loader`` takes the number of that one out of the paths of its problems."""
+    tables = raw if isinstance(raw, list) else [raw]
+    return [
+        _converted(table, _TIMER, f"timer.{number}", wrong) if isinstance(table, dict) else table
+        for number, table in enumerate(tables)
+    ]
 
 
 def _converted(
@@ -291,6 +307,13 @@ def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]
     if isinstance(rate := kept.get("rate_limit"), dict):
         kept["rate_limit"] = _converted(rate, {"interval": duration}, "supervision.rate_limit", wrong)
     return kept
+
+
+def _log(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:
+    rules = _converted(raw, {**log.SIZES, "rotate_every": duration}, "log", wrong)
+    if isinstance(rate := rules.get("rate_limit"), dict):
+        rules["rate_limit"] = _converted(rate, {"interval": duration}, "log.rate_limit", wrong)
+    return rules
 
 
 def _payload(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]:

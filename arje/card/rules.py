@@ -156,12 +156,12 @@ def _kept_member(name: str, value: Any) -> Any:
 LONGEST: Final = 10**9
 
 _TEXT: Final = {"type": "string"}
-_DURATION: Final = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(us|ms|s|m|min|h|d)?\s*$"}
+DURATION: Final = {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(us|ms|s|m|min|h|d)?\s*$"}
 
 Text = Annotated[str, Rule(text, _TEXT)]
 Texts = Annotated[tuple[str, ...], Rule(many(text), {"type": "array", "items": _TEXT})]
 Flag = Annotated[bool, Rule(flag, {"type": "boolean"})]
 Kept = Annotated[Any, Rule(kept, {})]
 Seconds = Annotated[
-    float, Rule(real(0, LONGEST), {"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST}, _DURATION]})
+    float, Rule(real(0, LONGEST), {"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST}, DURATION]})
 ]

@@ -75,6 +75,8 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     **{("Card", kind): [_TERMS] for kind in WITH_TERMS},
     ("Card", "contracts"): [{"type": "array", "items": _CONTRACT}],
     **{("Conditions", word): [{"type": ["string", "boolean", "integer"]}] for word in CONDITIONS},
+    ("Card", "timer"): [{"$ref": "#/$defs/Timer"}],
+    **{("Timer", field): [{"type": "string"}] for field in ("calendar", "cron")},
     ("Soma", "namespaces"): [
         {"enum": sorted(PRESETS)},
         {"type": "array", "items": {"enum": list(Namespaces.__slots__)}},
@@ -105,6 +107,8 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
         ("Landlock", field): [{"type": "integer", "minimum": 0, "maximum": 65535}]
         for field in ("tcp_bind", "tcp_connect")
     },
+    ("LogRules", "rotate_size"): [_SIZE],
+    ("LogRules", "max_line"): [_SIZE],
     ("Soma", "ioprio"): [{"type": "string", "pattern": "^((realtime|best-effort):[0-7]|idle|realtime|best-effort)$"}],
     ("Soma", "scheduler"): [{"type": "string", "pattern": "^((fifo|rr):[0-9]{1,2}|batch|idle|other)$"}],
     ("CgroupLimits", "io_max"): [

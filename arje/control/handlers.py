@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from arje.card.unreadable import Unreadable
+from arje.control.call import Call, InvalidParameter
 
 
 class Door(Protocol):
@@ -18,14 +19,18 @@ class Door(Protocol):
     async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
     def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]: ...
-    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]: ...
-    def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]: ...
+    async def logs(self, labels: list[str], picks: dict[str, Any]) -> list[dict[str, Any]]: ...
+    def follow(self, labels: list[str], picks: dict[str, Any]) -> AsyncIterator[dict[str, Any]]: ...
+    def processes(self, labels: list[str]) -> list[dict[str, Any]]: ...
+    def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]: ...
+    def monitor(self, labels: list[str], count: int, since: float | None) -> AsyncIterator[dict[str, Any]]: ...
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def doctor(self) -> dict[str, Any]: ...
     async def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
     async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]: ...
     def schema(self) -> dict[str, Any]: ...
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
+    async def trigger(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]: ...
     async def target(self, label: str, who: str) -> list[dict[str, Any]]: ...
     async def restart(self, labels: list[str], who: str) -> list[dict[str, Any]]: ...
@@ -50,81 +55,6 @@ class Door(Protocol):
     ) -> AsyncIterator[dict[str, Any]]: ...
     async def plan(self) -> dict[str, Any]: ...
     async def apply(self, token: str, who: str) -> dict[str, Any]: ...
-
-
-class InvalidParameter(Exception):
-    """A parameter is missing, of the wrong type, or not known; ``args[0]`` is its name."""
-
-
-_MOST: Final = 10_000  # labels of one call
-_A_YEAR: Final = 366 * 86_400_000  # in milliseconds
-_LONGEST: Final = 256  # characters of a pattern: a label has 64 at most
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call: who asks (for causes), and the parameters by name, checked on reading. A null one is a missing one."""
-
-    who: str
-    parameters: dict[str, Any]
-
-    def _value(self, name: str, default: Any) -> Any:
-        value = self.parameters.get(name)
-        return default if value is None else value
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """Return a string. Raises InvalidParameter."""
-        value = self._value(name, default)
-        if not isinstance(value, str):
-            raise InvalidParameter(name)
-        return value
-
-    def number(self, name: str, default: int, most: int = 10**6) -> int:
-        """Return an integer from 0 to a million, or to ``most``. Raises InvalidParameter."""
-        value = self._value(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise InvalidParameter(name)
-        return value
-
-    def flag(self, name: str) -> bool:
-        """Return a boolean, false when it is missing. Raises InvalidParameter."""
-        value = self._value(name, False)
-        if not isinstance(value, bool):
-            raise InvalidParameter(name)
-        return value
-
-    def texts(self, name: str) -> dict[str, str]:
-        """Return an object of strings. Raises InvalidParameter."""
-        value = self._value(name, None)
-        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-            raise InvalidParameter(name)
-        return value
-
-    def thing(self, name: str) -> Any:
-        """Return whatever stands there, None when it is missing."""
-        return self._value(name, None)
-
-    def labels(self) -> list[str]:
-        """Return the list of labels and patterns, empty when it is missing. Raises InvalidParameter, also for a flood."""
-        value = self._value("labels", [])
-        if not isinstance(value, list) or len(value) > _MOST:
-            raise InvalidParameter("labels")
-        if not all(isinstance(label, str) and len(label) <= _LONGEST for label in value):
-            raise InvalidParameter("labels")
-        return value
-
-    def words(self, name: str) -> list[str]:
-        """Return a list of strings, empty when it is missing. Raises InvalidParameter."""
-        value = self._value(name, [])
-        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-            raise InvalidParameter(name)
-        return value
-
-    def some_labels(self) -> list[str]:
-        """Return at least one label: nobody stops everything by leaving a word out. Raises InvalidParameter."""
-        if not (labels := self.labels()):
-            raise InvalidParameter("labels")
-        return labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +94,15 @@ async def _deps(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _logs(door: Door, call: Call) -> dict[str, Any]:
-    return {"lines": door.logs(call.labels(), call.number("lines", 100))}
+    return {"lines": await door.logs(call.labels(), call.picks(100))}
+
+
+async def _processes(door: Door, call: Call) -> dict[str, Any]:
+    return {"services": door.processes(call.labels())}
+
+
+async def _events(door: Door, call: Call) -> dict[str, Any]:
+    return {"events": door.events(call.labels(), call.number("lines", 100), call.moment("since"))}
 
 
 async def _wait(door: Door, call: Call) -> dict[str, Any]:
@@ -185,6 +123,10 @@ async def _check(door: Door, call: Call) -> dict[str, Any]:
 
 async def _start(door: Door, call: Call) -> dict[str, Any]:
     return {"results": await door.start(call.some_labels(), call.who)}
+
+
+async def _trigger(door: Door, call: Call) -> dict[str, Any]:
+    return {"results": await door.trigger(call.some_labels(), call.who)}
 
 
 async def _stop(door: Door, call: Call) -> dict[str, Any]:
@@ -302,19 +244,44 @@ async def _schema(door: Door, call: Call) -> dict[str, Any]:
     return {"schema": door.schema()}
 
 
-#: Every method of the interface but Follow, which streams (server.py). A test holds it beside the .varlink file.
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A method that answers with "more": each thing it tells is a reply of its own, under one name."""
+
+    run: Callable[[Door, Call], AsyncIterator[dict[str, Any]]]
+    name: str
+    parameters: tuple[str, ...]
+
+
+def _follow(door: Door, call: Call) -> AsyncIterator[dict[str, Any]]:
+    return door.follow(call.labels(), call.picks(0))
+
+
+def _monitor(door: Door, call: Call) -> AsyncIterator[dict[str, Any]]:
+    return door.monitor(call.labels(), call.number("lines", 0), call.moment("since"))
+
+
+#: The methods that stream (server.py).
+STREAMS: Final[dict[str, Stream]] = {
+    "Follow": Stream(_follow, "line", ("labels", *PICKS)),
+    "Monitor": Stream(_monitor, "event", ("labels", "lines", "since")),
+}
+#: Every other method of the interface. A test holds it beside the .varlink file.
 METHODS: Final[dict[str, Method]] = {
     "Ping": Method(_ping),
     "GetManager": Method(_get_manager),
     "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
     "Deps": Method(_deps, ("label", "reverse")),
-    "Logs": Method(_logs, ("labels", "lines")),
+    "Logs": Method(_logs, ("labels", *PICKS)),
+    "Processes": Method(_processes, ("labels",)),
+    "Events": Method(_events, ("labels", "lines", "since")),
     "Wait": Method(_wait, ("labels",)),
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label", "on")),
     "Check": Method(_check, ("name", "text", "on")),
     "Start": Method(_start, ("labels",), True),
+    "Trigger": Method(_trigger, ("labels",), True),
     "Stop": Method(_stop, ("labels", "force"), True),
     "Target": Method(_target, ("label",), True),
     "Restart": Method(_restart, ("labels",), True),

@@ -22,7 +22,8 @@ import trio
 
 import arje
 from arje import log
-from arje.control.handlers import METHODS, Call, Door, InvalidParameter, Method, command_of
+from arje.control.call import Call, InvalidParameter
+from arje.control.handlers import METHODS, STREAMS, Door, Method, Stream, command_of
 from arje.errors import BadReport, CardError, NoSuchService, NotRunning, OrderingError
 from arje.incarnation import as_json
 
@@ -174,8 +175,8 @@ class Connection:
         if interface != INTERFACE:
             raise VarlinkError(f"{SERVICE}.InterfaceNotFound", interface=interface)
         call = Call(self._who, parameters)
-        if name == "Follow":
-            return await self._follow(call, more)
+        if (stream := STREAMS.get(name)) is not None:
+            return await self._stream_to(stream, call, more)
         method = METHODS.get(name)
         if method is None:
             raise VarlinkError(f"{SERVICE}.MethodNotFound", method=name)
@@ -215,14 +216,14 @@ class Connection:
                 self._buffer += data
         scope.cancel()
 
-    async def _follow(self, call: Call, more: bool) -> dict[str, Any]:
+    async def _stream_to(self, stream: Stream, call: Call, more: bool) -> dict[str, Any]:
         if not more:
             raise VarlinkError(f"{SERVICE}.ExpectedMore")
         self._door.services(call.labels(), full=False)  # an unknown label is an answer now, not silence
         for parameter in call.parameters:
-            if parameter not in ("labels", "lines"):
+            if parameter not in stream.parameters:
                 raise InvalidParameter(parameter)
-        return await self._send_each(_as_lines(self._door.follow(call.labels(), call.number("lines", 0))))
+        return await self._send_each(_named(stream.name, stream.run(self._door, call)))
 
     async def _send_each(self, replies: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
         """Send each reply, until there is none any more or the client has gone."""
@@ -262,10 +263,10 @@ class Connection:
         return {"description": resources.files("arje.control").joinpath(f"{interface}.varlink").read_text()}
 
 
-async def _as_lines(follow: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
-    async with contextlib.aclosing(follow) as lines:  # type: ignore[type-var]
-        async for line in lines:
-            yield {"line": line}
+async def _named(name: str, told: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
+    async with contextlib.aclosing(told) as things:  # type: ignore[type-var]
+        async for thing in things:
+            yield {name: thing}
 
 
 def _command(pid: int) -> str:

@@ -13,20 +13,10 @@ if TYPE_CHECKING:
 
 #: Every name of a verb to the verb's own.
 NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
+_TIMES: Final = ("--since", "--until")
 _TAKES_VALUE: Final = (
-    "--socket",
-    "--timeout",
-    "--lines",
-    "-n",
-    "--on",
-    "--for",
-    "--slack",
-    "--stay",
-    "--label",
-    "--card",
-    "-s",
-    "--signal",
-    "--whom",
+    *("--socket", "--timeout", "--lines", "-n", "--on", "--for", "--slack", "--stay", "-s", "--signal", "--whom"),
+    *("--stream", "--grep", "-o", "--output", "--label", "--card", *_TIMES),
 )
 
 
@@ -44,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 def parse(words: list[str]) -> argparse.Namespace:
     """Return the options; ``verb`` is the verb's own name. Raises UsageError, SystemExit for ``--help``."""
-    words = verb_first(words)
+    words = verb_first(list(_with_times(words)))
     place, named = next(iter(_operands(words)), (len(words), None))
     if named is not None and named not in NAMES:
         raise UsageError(_unknown(named))
@@ -56,9 +46,21 @@ def parse(words: list[str]) -> argparse.Namespace:
     args: argparse.Namespace = parser.parse_intermixed_args(words[:place] + words[place + 1 :])
     args.verb = NAMES[named or "status"]
     args.command = command
+    if named == "monitor":  # hands know it as one that goes on
+        args.follow = True
     labels = getattr(args, "labels", None) or []
     args.labels = [labels] if isinstance(labels, str) else labels  # a string is one operand: nargs="?"
     return args
+
+
+def _with_times(words: list[str]) -> Iterator[str]:
+    """Yield the words, a time that begins with a minus (``--since -5m``) in one with its option: it is none itself."""
+    rest = iter(words)
+    for word in rest:
+        if word in _TIMES and (value := next(rest, None)) is not None:
+            yield f"{word}={value}"
+        else:
+            yield word
 
 
 def verb_first(words: list[str]) -> list[str]:
@@ -140,8 +142,11 @@ def _parser(chosen: str | None) -> Parser:
         nargs = None if verb.operands == "1" else verb.operands
         made.add_argument("labels", nargs=nargs, metavar=verb.operand, default=[])
     if chosen == "logs":
-        made.add_argument("-f", "--follow", action="store_true", help="show new lines as they come")
-        made.add_argument("-n", "--lines", type=_lines, default=100, metavar="N", help="lines per service (100)")
+        _log_options(made)
+    if chosen == "events":
+        made.add_argument("-f", "--follow", action="store_true", help="show new ones as they come")
+        made.add_argument("-n", "--lines", type=_lines, metavar="N", help="so many (100; with --since: all)")
+        made.add_argument("--since", metavar="TIME", help='not before: "10:00", "-5m", "2026-11-25 10:00", @EPOCH')
     if chosen == "deps":
         made.add_argument("--reverse", action="store_true", help="what depends on it")
     if chosen == "plan":
@@ -170,6 +175,18 @@ def _parser(chosen: str | None) -> Parser:
     if verb.strict:
         made.add_argument("--strict", action="store_true", help="degraded is an error (exit 154)")
     return made
+
+
+def _log_options(made: Parser) -> None:
+    made.add_argument("-f", "--follow", action="store_true", help="show new lines as they come")
+    made.add_argument("-n", "--lines", type=_lines, metavar="N", help="lines per service (100; with --since: all)")
+    made.add_argument("--since", metavar="TIME", help='not before: "10:00", "-5m", "2026-11-25 10:00", @EPOCH')
+    made.add_argument("--until", metavar="TIME", help="not after")
+    made.add_argument("--life", action="store_true", help="only of the current or latest life of each service")
+    made.add_argument("--stream", choices=("stdout", "stderr"), help="only of this stream")
+    made.add_argument("--grep", metavar="TEXT", help="only lines with this text in them")
+    forms = ("short", "json", "cat", "with-time-zone")
+    made.add_argument("-o", "--output", choices=forms, default="short", metavar="FORM", help=", ".join(forms))
 
 
 def _help(name: str) -> str:

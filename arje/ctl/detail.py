@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from arje.ctl.render import cause, log_line, losses, reason, waits
+from arje.ctl.log_verbs import show
+from arje.ctl.ps import used
+from arje.ctl.render import cause, losses, reason, waits
 from arje.ctl.words import clock, duration, escape, many, size
 
 TYPE_CHECKING = False
@@ -35,6 +37,11 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Status", escape(service["status_text"]))
     if service["state"] == "waiting":
         _field(paper, "Waiting", escape(waits(paper, service)) or "about to start")
+    if service["timer"]:
+        from arje.ctl import timers
+
+        for line in timers.lines(service["timer"]):
+            _field(paper, "Timer", escape(line))
     _failure(paper, service)
     _field(paper, "Restart", escape(_restart(service)))
     if service["setup_steps"]:
@@ -42,6 +49,7 @@ def detail(paper: Paper, service: Data) -> None:
     _main(paper, service)
     _isolation(paper, service)
     _processes(paper, service)
+    _usage(paper, service)
     if service["kill_method"]:
         _field(paper, "Stopped by", service["kill_method"])
     if deps := "; ".join(_dependencies(paper, service)):
@@ -50,10 +58,9 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Conditions", escape("; ".join(service["tests"])))
     for told in service["broken_edges"]:
         _field(paper, "Order", escape(told))
-    if service["log_dropped"]:
-        _field(paper, "Log", f"{service['log_dropped']} lines could not be written")
+    _log(paper, service)
     for line in service["last_lines"]:
-        log_line(paper, line)
+        show(paper, line, "short")
 
 
 def _field(paper: Paper, name: str, text: str) -> None:
@@ -100,6 +107,8 @@ def _wish(wish: Data, label: str) -> str:
     subject = f"{wish['label']} is " if wish["label"] != label else ""
     if wish["how"] == "needed":
         return escape(f"{subject}needed by {wish['who']}")
+    if wish["how"] == "due":
+        return f"{subject}started by its timer, {clock(wish['wall'])}"
     if wish["how"] == "enabled":
         return f"{subject}enabled in cards.d"
     return escape(f"{subject}explicitly {wish['how']} by {wish['who']}, {clock(wish['wall'])}")
@@ -176,6 +185,27 @@ def _processes(paper: Paper, service: Data) -> None:
         paper.line(_INDENT + escape(line))
 
 
+def _usage(paper: Paper, service: Data) -> None:
+    """What it uses now, and what the latest life that has ended had used."""
+    for name, figures in (("Usage", service["usage"]), ("Last life", service["last_usage"])):
+        if figures and (told := used(figures)):
+            _field(paper, name, told)
+
+
+def _log(paper: Paper, service: Data) -> None:
+    """Who reads what it says, and what was lost of its log, by reason."""
+    if pipe := service["piped_to"]:
+        reader = (
+            paper.beside(pipe["label"], pipe["state"])
+            if pipe["state"]
+            else f"{escape(pipe['label'])} (no such service)"
+        )
+        held = f"; {size(pipe['waiting'])} in the pipe wait to be read" if pipe["waiting"] else ""
+        _field(paper, "Log", f"stdout goes to {reader}{held}")
+    if lost := ", ".join(f"{many(count, 'line')} ({reason})" for reason, count in service["log_dropped"].items()):
+        _field(paper, "Log", f"dropped: {lost}")
+
+
 def _tree(processes: list[Data], *, rich: bool) -> list[str]:
     known = {process["pid"] for process in processes}
     tee, last, bar = ("├─", "└─", "│ ") if rich else ("|-", "`-", "| ")
@@ -198,6 +228,7 @@ def _tree(processes: list[Data], *, rich: bool) -> list[str]:
 def _dependencies(paper: Paper, service: Data) -> Iterator[str]:
     """Yield the edges kind by kind, each name with the state of the service that it means."""
     words = {"requires": "needs", "contracts": "needs", "requisite": "needs running", "waits_for": "waits for"}
+    words["log.to"] = "writes to"
     kinds = dict.fromkeys(edge["kind"] for edge in service["dependencies"])
     for kind, word in {kind: words.get(kind, kind.replace("_", " ")) for kind in kinds}.items():
         edges = [edge for edge in service["dependencies"] if edge["kind"] == kind]

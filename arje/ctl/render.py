@@ -85,7 +85,16 @@ def _iso(isolation: Data) -> str:
 
 
 def _remark(paper: Paper, service: Data) -> str:
-    """What the last column says: the description of a service that is well, the reason of one that is not."""
+    """What the last column says; of a timed service that does not run, when it will is told first."""
+    timer, remark = service["timer"], _trouble(paper, service)
+    if timer and service["state"] in ("stopped", "done", "failed"):
+        due = f"next {clock(timer['next_wall'])}" if timer["next_wall"] is not None else "no time comes any more"
+        remark = f"{due if timer['armed'] else 'timer not armed'}{', ' if remark else ''}{remark}"
+    return remark
+
+
+def _trouble(paper: Paper, service: Data) -> str:
+    """The description of a service that is well, the reason of one that is not."""
     if service["state"] == "waiting":
         return waits(paper, service) or "about to start"
     if service["state"] == "failed":
@@ -104,7 +113,7 @@ def _remark(paper: Paper, service: Data) -> str:
         return "pinned stopped"
     if service["state"] == "stopped" and service["cause"]["detail"].startswith("skipped: "):
         return str(service["cause"]["detail"])
-    return "disabled" if _never_ran(service) else str(service["description"])
+    return "disabled" if _never_ran(service) and not service["timer"] else str(service["description"])
 
 
 def waits(paper: Paper, service: Data) -> str:
@@ -183,12 +192,6 @@ def losses(paper: Paper, found: list[Data], lead: str) -> None:
             paper.line(f"{lead}  {'':<{width}}  remedy: {escape(loss['remedy'])}")
 
 
-def log_line(paper: Paper, line: Data) -> None:
-    """One line of a service's log."""
-    who = f"{line['label']}[{line['pid']}]:" if line["pid"] else f"{line['label']}:"
-    paper.line(f"{clock(line['wall'])} {paper.paint(who, '36')} {escape(line['text'])}")
-
-
 def cause(found: Data) -> str:
     """Who or what, and the rule or the fact."""
     return escape(f"{found['who']}: {found['detail']}" if found["detail"] else str(found["who"]))
@@ -208,6 +211,8 @@ def result(paper: Paper, found: Data) -> None:
         "done": found["state"] + " (frozen)" * (found["detail"] == "frozen"),
         "already": f"{found['state']} already",
         "not-running": "not running",
+        "armed": f"{found['state']}; its timer is armed: {found['detail']}",
+        "disarmed": f"{found['state']}; its timer is disarmed",
         "dependents": f"refused: {found['detail']} need it (--force stops them first)",
     }.get(found["result"], f"{found['state']}: {found['detail']}")
     degraded = f"   {found['degraded']} degraded: arjectl degradations {found['label']}" if found["degraded"] else ""

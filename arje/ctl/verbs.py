@@ -140,18 +140,21 @@ def _doctor(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _logs(client: Client, args: Namespace, paper: Paper) -> int:
-    def show(line: dict[str, Any]) -> None:
-        _json(paper, line) if args.json else render.log_line(paper, line)
+    from arje.ctl import log_verbs
 
-    if not args.follow:
-        for line in client.call("Logs", labels=args.labels, lines=args.lines)["lines"]:
-            show(line)
-        return Query.TRUE
-    # The server subscribes before it reads back what there is: no line falls between the two.
-    for reply in client.follow("Follow", labels=args.labels, lines=args.lines):
-        show(reply["line"])
-        paper.flush()
-    return Query.TRUE
+    return log_verbs.logs(client, args, paper)
+
+
+def _ps(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import ps
+
+    return ps.ps(client, args, paper)
+
+
+def _events(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import event_verbs
+
+    return event_verbs.events(client, args, paper)
 
 
 def _schema(client: Client, args: Namespace, paper: Paper) -> int:
@@ -172,6 +175,22 @@ def _version(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _start(client: Client, args: Namespace, paper: Paper) -> int:
     return _results(client.call("Start", labels=args.labels), args, paper)
+
+
+def _trigger(client: Client, args: Namespace, paper: Paper) -> int:
+    return _results(client.call("Trigger", labels=args.labels), args, paper)
+
+
+def _timers(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import timers
+
+    services = client.call("List", labels=args.labels, full=False)["services"]
+    timed = [service for service in services if service["timer"]]
+    if args.json:
+        _json(paper, {service["label"]: service["timer"] for service in timed})
+    else:
+        timers.table(paper, timed)
+    return Query.TRUE
 
 
 def _stop(client: Client, args: Namespace, paper: Paper) -> int:
@@ -268,8 +287,12 @@ VERBS: Final[dict[str, Verb]] = {
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
-    "start": Verb(_start, "start services and what they need", "+", query=False, strict=True),
-    "stop": Verb(_stop, "stop services", "+", query=False),
+    "ps": Verb(_ps, "the processes of services, and what they use", "*"),
+    "events": Verb(_events, "what became of services: every change of state, and why", "*", aliases=("monitor",)),
+    "timers": Verb(_timers, "when timed services run next, and ran last", "*", aliases=("list-timers",)),
+    "start": Verb(_start, "start services and what they need; arm those with a timer", "+", query=False, strict=True),
+    "trigger": Verb(_trigger, "run services now, whatever their timers say", "+", query=False, strict=True),
+    "stop": Verb(_stop, "stop services, and disarm their timers", "+", query=False),
     "restart": Verb(_restart, "stop and start services", "+", query=False, strict=True),
     "try-restart": Verb(_try_restart, "restart those that run", "+", query=False, strict=True),
     "reload": Verb(_reload, "let services read their configuration again", "+", query=False),

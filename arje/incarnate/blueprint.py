@@ -60,6 +60,8 @@ class Blueprint:
     late_user: bool
     credentials: Credentials | None
     judged: bool
+    required: frozenset[str] = frozenset()
+    """The features without which the card refuses to live."""
     apart: bool = False
     """The child has memory of its own."""
     watcher: Callable[[int, int], None] | None = None

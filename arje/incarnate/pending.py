@@ -21,6 +21,7 @@ from arje.incarnate.family import loss_by
 from arje.incarnate.held import Held, Site, hold, look, unready
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.policy import refusals
+from arje.incarnate.spares import Spares
 from arje.incarnation import Degradation, Grant, Incarnation, Step
 from arje.kernel import process
 from arje.kernel.cgroup import Cgroup
@@ -38,6 +39,10 @@ class Owner(Protocol):
     def ours(self) -> Facts:
         """The manager's own facts."""
 
+    @property
+    def spares(self) -> Spares:
+        """What was made ahead for the next."""
+
 
 def _gone(error: SetupFailed | IncarnationRefused) -> bool:
     """Return whether a refusal only means that the child is not there any more."""
@@ -45,13 +50,12 @@ def _gone(error: SetupFailed | IncarnationRefused) -> bool:
     return bool(numbers & {errno.ESRCH, errno.ENOENT})
 
 
-def _with(judged: after.Settled, later: after.Settled, features: frozenset[str]) -> after.Settled:
+def _with(plan: Blueprint, judged: after.Settled, later: after.Settled, features: frozenset[str]) -> after.Settled:
     """Return what was judged, with these features as a later look shows them: the rest is not judged twice."""
-    grants, losses = judged
-    now = {grant.feature: grant for grant in later[0] if grant.feature in features}
-    kept = tuple(loss for loss in losses if loss.feature not in features)
-    return tuple(now.get(grant.feature, grant) for grant in grants), (
-        *kept,
+    found = {grant.feature: grant for grant in judged[0]}
+    found |= {grant.feature: grant for grant in later[0] if grant.feature in features}
+    return tuple(found[wish.feature] for wish in plan.wishes), (
+        *(loss for loss in judged[1] if loss.feature not in features),
         *(loss for loss in later[1] if loss.feature in features),
     )
 
@@ -219,9 +223,12 @@ class Pending:
             self._give_up(Step.OBSERVE, error, "pidfd_getfd")
 
     def _judge(self) -> None:
-        """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs."""
+        """Read back while the child waits before exec: what a card requires is granted, or nothing of it runs.
+
+        The rest was told as well, and is looked at when the payload is on its way: it decides nothing.
+        """
         try:
-            self._judged, self._read = self.losses, self._read_back()
+            self._judged, self._read = self.losses, self._read_back(self._plan.required)
             if refused := refusals(self._plan.soma, self._read[1]):
                 raise IncarnationRefused(self._plan.card.label, refused)
             self._let_on()
@@ -262,7 +269,7 @@ class Pending:
 
     def _read_back(self, only: frozenset[str] | None = None) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
         """Read back every wish, or ``only`` some features."""
-        facts = Facts.of_report(self._facts) if self._facts else None
+        facts = self._told or (Facts.of_report(self._facts) if self._facts else None)
         if facts is None:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 facts = Facts.of_process(self._pid)
@@ -274,9 +281,7 @@ class Pending:
             with contextlib.suppress(OSError):  # it runs: what cannot be read now is no failure of its start
                 facts.texts["after"] = process.status_text(self._pid, parent=(os.getpid(), self._child.pid))
         plan = self._plan if self.losses is self._plan.losses else replace(self._plan, losses=self.losses)
-        if only is not None:
-            plan = replace(plan, wishes=tuple(wish for wish in plan.wishes if wish.feature in only))
-        return verify.read_back(plan, facts, self._owner.ours, self._group, self.losses)
+        return verify.read_back(plan, facts, self._owner.ours, self._group, self.losses, only)
 
     def _confirmed_by_a_look(
         self, grants: tuple[Grant, ...], losses: tuple[Degradation, ...]
@@ -317,8 +322,10 @@ class Pending:
         try:
             if self._read is None or self.losses != self._judged:
                 self._read = self._read_back()
-            elif self._plan.has & SHOWN_AFTER:
-                self._read = _with(self._read, self._read_back(SHOWN_AFTER), SHOWN_AFTER)
+            else:
+                rest = frozenset(wish.feature for wish in self._plan.wishes) - self._plan.required
+                rest |= SHOWN_AFTER & self._plan.has
+                self._read = _with(self._plan, self._read, self._read_back(rest), rest)
             settled = after.settle(self._plan, self._read, self._pid, leader=self._child.pid)
             grants, losses = self._confirmed_by_a_look(*settled)
         except OSError as error:
@@ -330,6 +337,7 @@ class Pending:
         self._over = True
         os.close(self._child.status_fd)
         self._owner.spawner.give_back(self._child)
+        self._owner.spares.refill()
         incarnation = Incarnation(
             id=self._number,
             label=label,

@@ -97,7 +97,8 @@ def make(
     for problem in (ids.unmapped(soma, who, maps), privileges.unworkable(soma, who_inside, mine.uid)):
         if problem is not None:
             refuse(card, problem)
-    setup = ChildSetup(frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature)))
+    required = frozenset(wish.feature for wish in wishes if is_required(soma, wish.feature))
+    setup = ChildSetup(required)
     judged = soma.strict_caps or bool(soma.require) or any(_is_another_world(soma, feature) for feature in have)
     scene = Scene(
         soma=soma,
@@ -128,6 +129,7 @@ def make(
         late_user=late_user,
         credentials=who_inside,
         judged=judged,
+        required=required,
         apart="join.time" in have or ids.is_another(who_inside, maps, have, mine),
         given=given,
     )

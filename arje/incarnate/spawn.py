@@ -30,11 +30,13 @@ from arje.incarnate.observe import Observer, observed
 from arje.incarnate.outcome import Outcome, discard
 from arje.incarnate.pending import Pending
 from arje.incarnate.policy import refusals
+from arje.incarnate.spares import Spares
 from arje.incarnation import Degradation, Step
 from arje.kernel import mounts
 from arje.kernel.capabilities import Availability, CapabilitySet, cause_of_errno
 from arje.kernel.cgroup import Cgroup, enable_controllers
 from arje.kernel.facts import Facts
+from arje.kernel.own import Own
 
 #: What says that a kind of namespace is refused (clone(2)); everything else is about processes, not about isolation.
 _REFUSES_KIND = {errno.EPERM, errno.ENOSPC, errno.EUSERS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -57,8 +59,14 @@ class Incarnator:
     """Makes processes of cards. Belongs to one thread (prctl(2): the parent death signal follows the thread)."""
 
     def __init__(
-        self, capabilities: CapabilitySet, cgroup_base: Path | None, *, variables: dict[str, str] | None = None
+        self,
+        capabilities: CapabilitySet,
+        cgroup_base: Path | None,
+        *,
+        variables: dict[str, str] | None = None,
+        spares: int = 0,
     ) -> None:
+        """``spares``: how many namespaces of a kind are made ahead (spares.py); whoever asks for some calls close."""
         self.capabilities = capabilities
         self.looked = time.time()
         """When the capabilities were looked at: CLOCK_REALTIME in seconds."""
@@ -69,8 +77,9 @@ class Incarnator:
         self._time_early = 0  # CLONE_NEWTIME once the kernel turned out to be older than 6.2
         self._prepared: dict[str, tuple[Card, Blueprint, native.Plan]] = {}
         self._furnished: dict[str, Blueprint] = {}
-        self._ours = Facts.of_process("self")
+        self._ours = Own()
         self._idmaps: dict[tuple[str, ...], int] = {}
+        self.spares = Spares(spares)
         self.neighbours: Neighbours = nobody
         """Who else runs here: how ``soma.join`` finds the other service."""
         self.observers: dict[str, Observer] = {}
@@ -229,18 +238,21 @@ class Incarnator:
             flags = plan.clone_flags(blueprint.kinds) & ~early
             fd = group.fd if group is not None and not late else -1
             try:
-                child = self._spawner.spawn(
-                    encoded,
-                    fds,
-                    clone_flags=flags,
-                    early_unshare=early,
-                    cgroup_fd=fd,
-                    idmap_fd=self._idmap(blueprint),
-                    apart=blueprint.apart,
-                    joins=doors.joins,
-                    pid_namespace=doors.pid_namespace,
-                    passed=blueprint.given.fds,
-                )
+                with self.spares.lend(blueprint) as spare:
+                    child = self._spawner.spawn(
+                        encoded,
+                        fds,
+                        clone_flags=flags & ~spare.flags,
+                        early_unshare=early,
+                        cgroup_fd=fd,
+                        idmap_fd=self._idmap(blueprint),
+                        apart=blueprint.apart,
+                        joins=doors.joins,
+                        pid_namespace=doors.pid_namespace,
+                        passed=blueprint.given.fds,
+                        spare_net=spare.net,
+                        spare_user=spare.user,
+                    )
                 if early:
                     self._await_apart(child)
                 elif "time" in blueprint.kinds and self._is_inside(blueprint.card.label, child):
@@ -331,6 +343,10 @@ class Incarnator:
         if not losses:
             raise SetupFailed(label, Step.CLONE, number, "soma.namespaces", " ".join(blueprint.kinds))
         return replace(blueprint, losses=(*blueprint.losses, *losses))
+
+    def close(self) -> None:
+        """Release what was made ahead. It can start services afterwards as well."""
+        self.spares.close()
 
     @property
     def spawner(self) -> native.Spawner:

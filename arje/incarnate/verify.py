@@ -25,12 +25,20 @@ READERS: Final[dict[str, Reader]] = {feature: reader for family in FAMILIES for 
 
 
 def read_back(
-    plan: Blueprint, facts: Facts | None, ours: Facts, group: Cgroup | None, losses: tuple[Degradation, ...]
+    plan: Blueprint,
+    facts: Facts | None,
+    ours: Facts,
+    group: Cgroup | None,
+    losses: tuple[Degradation, ...],
+    only: frozenset[str] | None = None,
 ) -> tuple[tuple[Grant, ...], tuple[Degradation, ...]]:
-    """Return a grant for each wish and one degradation for each that is not ok. ``facts`` None: nothing could be read."""
+    """Return a grant for each wish and one degradation for each that is not ok; ``only``: of these features.
+
+    ``facts`` None: nothing could be read.
+    """
     lost = {loss.feature: loss for loss in losses}
     grants = []
-    for wish in plan.wishes:
+    for wish in plan.wishes if only is None else (wish for wish in plan.wishes if wish.feature in only):
         if wish.feature in lost:
             obtained = lost[wish.feature].obtained if lost[wish.feature].partial else ""
             grants.append(Grant(wish.feature, wish.requested, obtained, False))

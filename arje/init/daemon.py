@@ -17,6 +17,7 @@ from arje.card.specifiers import Surroundings
 from arje.control.server import serve
 from arje.errors import ArjeError, CardProblem
 from arje.incarnate.outcome import discard
+from arje.incarnate.spares import EACH
 from arje.incarnate.spawn import Incarnator
 from arje.init import runtime
 from arje.init.watch import watch_cards
@@ -37,13 +38,14 @@ _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decided. ``cards``: directories, the later overriding the earlier. ``ready_fd`` gets a
-    newline, and is closed, when the socket serves and the enabled services are on their way. ``cache`` is where the
-    compiled cards are kept, in the runtime directory unless it says where."""
+    """What the command line decided. ``cards``: directories, the later overriding the earlier. ``state_dir``: for what
+    outlives the manager. ``ready_fd`` gets a newline, and is closed, when the socket serves and the enabled services are
+    on their way. ``cache``: where the compiled cards are kept, in the runtime directory unless it says where."""
 
     runtime_dir: Path
     cards: tuple[Path, ...]
     user: bool
+    state_dir: Path
     ready_fd: int | None = None
     cache: Path | None = None
 
@@ -54,14 +56,16 @@ def run(options: Options) -> int:
     with runtime.owned(options.runtime_dir, user=options.user) as before:
         native.prctl_subreaper()
         base = _cgroup_base(options, before)
-        incarnator = Incarnator(CapabilitySet.detect(base), base, variables={"RUNTIME_DIR": str(options.runtime_dir)})
+        variables = {"RUNTIME_DIR": str(options.runtime_dir)}
+        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH)
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()
-            trio.run(_main, options, Supervisor(Machine(incarnator, reaper), logs), reaper)
+            trio.run(_main, options, Supervisor(Machine(incarnator, reaper), logs, options.state_dir), reaper)
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
+            incarnator.close()
             if base is not None:
                 with contextlib.suppress(OSError):
                     base.rmdir()
@@ -150,7 +154,7 @@ def _tell(problem: CardProblem) -> None:
 def _start_enabled(supervisor: Supervisor) -> None:
     for service in list(supervisor.table):
         if starts_by_itself(service.card) and not service.card.hooked_to and not service.wanted:
-            supervisor.want(service.label, "cards.d", gently=True)
+            supervisor.start(service.label, "cards.d", gently=True)
 
 
 async def _read_signals(

@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--user", action="store_true", help="be a user's own manager (the default for ordinary users)")
     made.add_argument("--cards", action="append", type=Path, metavar="DIR", help="read cards here; may be repeated")
     made.add_argument("--runtime-dir", type=Path, metavar="DIR", help="socket, lock and logs (default: by user)")
+    made.add_argument("--state-dir", type=Path, metavar="DIR", help="what outlives the manager (default: by user)")
     made.add_argument("--ready-fd", type=int, metavar="N", help="write a newline to this descriptor once it serves")
     return made
 
@@ -71,12 +72,13 @@ def _manage(options: argparse.Namespace) -> int:
     log.set_up()
     user = options.user or os.geteuid() != 0
     runtime = options.runtime_dir or (paths.user_runtime() if user else paths.SYSTEM_RUNTIME)
+    state = options.state_dir or (paths.user_state() if user else paths.SYSTEM_STATE)
     cards = tuple(options.cards or (paths.user_cards() if user else paths.SYSTEM_CARDS))
     if options.cards:
         for directory in cards:
             if not directory.is_dir():
                 print(f"arje: --cards {directory}: there is no such directory", file=sys.stderr)
                 return 2
+    cards = tuple(card.absolute() for card in cards)
     cache = None if options.runtime_dir else paths.user_cache() if user else paths.SYSTEM_CACHE
-    layers = tuple(card.absolute() for card in cards)
-    return run(Options(runtime.absolute(), layers, user, options.ready_fd, cache))
+    return run(Options(runtime.absolute(), cards, user, state.absolute(), options.ready_fd, cache))

@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 16
+_ABI: Final = 17
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -136,6 +136,7 @@ class Plan:
         self.c.reaper_death_signal = reaper_death_signal
         self.c.reaper_session = reaper_session
         self.c.idmap_fd, self.c.joins = -1, _NO_JOINS
+        self.c.spare_net = self.c.spare_user = -1
         self.c.op_count, self.c.ops = len(ops), array
         with_pid = [_ffi.new("char[]", name + b"=" + bytes(_lib.ARJE_DIGITS)) for name in pid_variables]
         pids = _ffi.new("char *[]", [text + len(name) + 1 for text, name in zip(with_pid, pid_variables, strict=True)])
@@ -198,11 +199,14 @@ class Spawner:
         joins: Sequence[int] = (),
         pid_namespace: int = -1,
         passed: Sequence[int] = (),
+        spare_net: int = -1,
+        spare_user: int = -1,
     ) -> Child:
         """Clone one child; it waits at its gate. Raises OSError (clone3(2), socketpair(2), mmap(2)).
 
         ``apart``: in memory of its own. ``joins``: namespaces that its ``join`` steps enter. ``pid_namespace``: where
-        it is born (setns(2)), or -1. ``passed``: descriptors that become 3, 4 and so on.
+        it is born (setns(2)), or -1. ``passed``: descriptors that become 3, 4 and so on. ``spare_net`` and ``spare_user``:
+        what it takes in place of new ones.
         """
         stack = self._stacks.pop() if self._stacks else _lib.arje_stack_new()
         if stack == _ffi.NULL:
@@ -214,6 +218,7 @@ class Spawner:
         if joins:
             plan.c.joins = [*joins, *_NO_JOINS[len(joins) :]]
         plan.c.idmap_fd = idmap_fd
+        plan.c.spare_net, plan.c.spare_user = spare_net, spare_user
         answer = self._spawn(plan, stack, pid_namespace)
         if answer < 0:
             self._stacks.append(stack)
@@ -310,6 +315,26 @@ def read_signals(fd: int) -> list[tuple[int, int, int]]:
     out = _ffi.new("int[48]")
     count = _check(_lib.arje_read_signals(fd, out, 16))
     return [(out[3 * i], out[3 * i + 1], out[3 * i + 2]) for i in range(count)]
+
+
+def clock_watch() -> int:
+    """Return a non-blocking descriptor that is readable when CLOCK_REALTIME was set or the machine has slept.
+
+    Read it with :func:`was_set`. Raises OSError (timerfd_create(2)).
+    """
+    return _check(_lib.arje_clock_watch())
+
+
+def was_set(fd: int) -> bool:
+    """Whether the clock was set since the last call. Raises OSError."""
+    try:
+        os.read(fd, 8)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ECANCELED:
+            raise
+    return True
 
 
 def inotify_init() -> int:

@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 16
+#define ARJE_ABI 17
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -153,6 +153,8 @@ struct arje_plan {
     int32_t reaper_session; /* whether the reaper leaves the session, and so the terminal */
     int32_t idmap_fd; /* a user namespace whose maps the op IDMAP takes, or -1 */
     uint32_t apart;         /* in memory of its own: some changes of ids and namespaces ask for it, or touch the memory's owner */
+    int32_t spare_net;  /* a net namespace that nobody was in yet, to be taken in place of a new one, or -1 */
+    int32_t spare_user; /* the same for the UNSHARE of a user namespace: its maps are written already */
     int32_t joins[ARJE_JOINS]; /* namespaces to enter, in the order of the ARJE_JOIN steps, or -1 */
     uint32_t passed_count;
     const int32_t *passed;  /* descriptors that become 3, 4, ... of the payload */

@@ -107,9 +107,9 @@ static int move(struct arje_flight *flight, int from, int to, uint32_t index) {
  * close-on-exec copies. */
 static int take_descriptors(struct arje_flight *flight) {
     int reaper = flight->plan->reaper_fd, passed = (int)flight->plan->passed_count;
-    enum { FIXED = 7, ALL = FIXED + ARJE_JOINS };
-    int source[ALL] = {flight->stdio[0], flight->stdio[1], flight->stdio[2],       flight->status,
-                       flight->verdict,  reaper,           flight->plan->idmap_fd};
+    enum { FIXED = 9, ALL = FIXED + ARJE_JOINS };
+    int source[ALL] = {flight->stdio[0], flight->stdio[1],       flight->stdio[2],  flight->status,    flight->verdict,
+                       reaper,           flight->plan->idmap_fd, flight->spare_net, flight->spare_user};
     int moved[ALL], highest = 9 + passed, next;
     for (int i = FIXED; i < ALL; i++)
         *(volatile int *)&source[i] = flight->joins[i - FIXED];
@@ -126,6 +126,8 @@ static int take_descriptors(struct arje_flight *flight) {
     flight->status = moved[3];
     flight->verdict = moved[4];
     flight->idmap = moved[6];
+    flight->spare_net = moved[7];
+    flight->spare_user = moved[8];
     for (int i = FIXED; i < ALL; i++)
         *(volatile int *)&flight->joins[i - FIXED] = moved[i];
     long answer = raw3(__NR_close_range, 0, highest, 0);
@@ -186,9 +188,41 @@ static long join(struct arje_flight *flight, const struct arje_op *op, const cha
     return raw2(__NR_setns, flight->joins[*(const uint32_t *)op->p % ARJE_JOINS], op->a);
 }
 
+/*
+ * A new task often waits on the processor of its parent while another one idles. The payload has more to do than its leader,
+ * which becomes the reaper while the payload reports and waits for its verdict: 60 µs of a start. Not for longer than a
+ * start takes: a payload that was killed wakes nobody.
+ */
+static void step_aside(struct arje_flight *flight) {
+    struct timespec longest = {.tv_nsec = 1000000};
+    raw4(__NR_futex, &flight->aside, FUTEX_WAIT, 1, &longest);
+}
+
+static void call_leader(struct arje_flight *flight) {
+    volatile int *aside = &flight->aside;
+    if (*aside) {
+        *aside = 0;
+        raw3(__NR_futex, aside, FUTEX_WAKE, 1);
+    }
+}
+
+/* Of a new user namespace the parent writes the maps; a spare has them. */
+static long unshare(struct arje_flight *flight, const struct arje_op *op, uint32_t index, const char **syscall) {
+    if (op->a == CLONE_NEWUSER && flight->spare_user >= 0 && raw2(__NR_setns, flight->spare_user, op->a) == 0)
+        return 0;
+    long error = arje_op_run(op, syscall);
+    if (error == 0 && op->a == CLONE_NEWUSER) {
+        call_leader(flight);
+        tell(flight->status, ARJE_MAPS, op->step, index, 0, "");
+        gate(flight->status);
+    }
+    return error;
+}
+
 /* Nothing of the payload runs before its reaper is there, or when it cannot be. */
 static void await_reaper(struct arje_flight *flight) {
     volatile int *leader = &flight->leader, *failed = &flight->leader_failed;
+    call_leader(flight);
     while (*leader)
         raw4(__NR_futex, leader, FUTEX_WAIT, 1, 0);
     if (*failed)
@@ -226,6 +260,8 @@ static void payload(void *argument) {
     for (uint32_t i = 0; i < plan->op_count; i++) {
         const struct arje_op *op = &plan->ops[i];
         const char *syscall = "";
+        if (op->step == ARJE_REPORT)
+            call_leader(flight);
         if (op->step == ARJE_SECCOMP && i + 1 == plan->op_count) {
             tell_hot(flight);
             hot = 1;
@@ -233,6 +269,7 @@ static void payload(void *argument) {
         long error = (failed >> op->needs) & 1         ? -ECANCELED
                      : op->step == ARJE_REPORT         ? report(status, proc, op, i, &syscall)
                      : op->step == ARJE_IDMAP          ? arje_do_idmap(op, flight->idmap, &syscall)
+                     : op->step == ARJE_UNSHARE        ? unshare(flight, op, i, &syscall)
                      : op->step == ARJE_JOIN           ? join(flight, op, &syscall)
                      : op->step == ARJE_LANDLOCK       ? landlock(status, op, i, &syscall)
                      : op->step == ARJE_OBSERVE        ? observe(status, op, i, &syscall)
@@ -246,10 +283,6 @@ static void payload(void *argument) {
             fail(status, op->step, i, error, syscall);
         if (error < 0)
             tell(status, ARJE_DEGRADED, op->step, i, error, syscall);
-        else if (op->step == ARJE_UNSHARE && op->a == CLONE_NEWUSER) {
-            tell(status, ARJE_MAPS, op->step, i, 0, "");
-            gate(status);
-        }
     }
     if (!hot)
         tell_hot(flight);
@@ -285,9 +318,11 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
     if (plan->reaper_death_signal)
         raw2(__NR_prctl, PR_SET_PDEATHSIG, plan->reaper_death_signal);
     flight->leader = raw1(__NR_set_tid_address, &flight->leader) >= 0;
+    flight->aside = 1;
     long pid = raw_clone3(&args, sizeof args, payload, flight);
     if (pid < 0)
         fail(flight->status, ARJE_REAPER, 0, pid, "clone3");
+    step_aside(flight);
     /* What the payload joins we join, or it would find by /proc/1/ns what it was taken from. Whether it may, it says. */
     for (uint32_t i = 0; i < plan->op_count; i++)
         if (plan->ops[i].step == ARJE_JOIN && plan->ops[i].a != CLONE_NEWUSER)
@@ -326,12 +361,22 @@ static void enter_time_namespace(int status) {
     raw1(__NR_close, fd);
 }
 
+/* Before the leader becomes the reaper: it belongs there as well. One that cannot be entered is replaced by a new one. */
+static void enter_spare_net(struct arje_flight *flight) {
+    if (flight->spare_net < 0 || raw2(__NR_setns, flight->spare_net, CLONE_NEWNET) == 0)
+        return;
+    long error = raw1(__NR_unshare, CLONE_NEWNET);
+    if (error < 0)
+        fail(flight->status, ARJE_UNSHARE, 0, error, "unshare");
+}
+
 void arje_child(void *argument) {
     struct arje_flight *flight = argument;
     reset_signals();
     int reaper = take_descriptors(flight);
     if (flight->plan->early_unshare)
         make_time_namespace(flight->status);
+    enter_spare_net(flight);
     gate(flight->status);
     if (flight->plan->early_unshare)
         enter_time_namespace(flight->status);

@@ -8,6 +8,7 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,6 +60,18 @@ int arje_read_signals(int fd, int *out, int capacity) {
         out[3 * i + 2] = (int)info[i].ssi_uid;
     }
     return count;
+}
+
+/* A timer that is never due: setting the clock, and waking from a suspend, cancel it (timerfd_create(2)). */
+int arje_clock_watch(void) {
+    struct itimerspec never = {.it_value = {.tv_sec = INT64_MAX / 1000000000}};
+    int fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd >= 0 && timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) != 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return answer_of(fd);
 }
 
 int arje_inotify_init(void) {

@@ -36,14 +36,18 @@ static long do_loopback(const struct arje_op *op, const char **syscall) {
     long fd = raw3(__NR_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fd;
-    *syscall = "ioctl SIOCSIFFLAGS";
-    request.ifr_flags = IFF_UP | IFF_RUNNING;
-    long answer = raw3(__NR_ioctl, fd, SIOCSIFFLAGS, &request);
-    if (answer >= 0) {
-        *syscall = "ioctl SIOCGIFFLAGS"; /* read back: whether it is up */
-        answer = raw3(__NR_ioctl, fd, SIOCGIFFLAGS, &request);
-        if (answer >= 0 && !(request.ifr_flags & IFF_UP))
-            answer = -ENETDOWN;
+    *syscall = "ioctl SIOCGIFFLAGS"; /* of a spare namespace it is up already */
+    long answer = raw3(__NR_ioctl, fd, SIOCGIFFLAGS, &request);
+    if (answer >= 0 && !(request.ifr_flags & IFF_UP)) {
+        *syscall = "ioctl SIOCSIFFLAGS";
+        request.ifr_flags = IFF_UP | IFF_RUNNING;
+        answer = raw3(__NR_ioctl, fd, SIOCSIFFLAGS, &request);
+        if (answer >= 0) {
+            *syscall = "ioctl SIOCGIFFLAGS"; /* read back: whether it is up */
+            answer = raw3(__NR_ioctl, fd, SIOCGIFFLAGS, &request);
+            if (answer >= 0 && !(request.ifr_flags & IFF_UP))
+                answer = -ENETDOWN;
+        }
     }
     raw1(__NR_close, fd);
     return answer;

@@ -96,8 +96,10 @@ int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, stru
     flight->status = channel[1];
     flight->verdict = verdict[1];
     flight->idmap = -1;
+    flight->spare_net = plan->spare_net;
+    flight->spare_user = plan->spare_user;
     flight->inner_stack = base + 2 * (GUARD + ARJE_STACK);
-    flight->leader = flight->leader_failed = flight->exec_error = 0;
+    flight->leader = flight->aside = flight->leader_failed = flight->exec_error = 0;
     int32_t pidfd = -1;
     long pid = clone_child(plan, base, flight, &pidfd);
     close_two(channel[1], verdict[1]);

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 #: How much it hurts to drop the order that a kind of edge makes; what is not here is hard, and is never dropped.
-SOFTNESS: Final = {"after": 0, "before": 0, "wants": 1, "wanted_by": 1, "waits_for": 2}
+SOFTNESS: Final = {"after": 0, "before": 0, "wants": 1, "wanted_by": 1, "waits_for": 2, "log.to": 2}
 _HARD: Final = 9
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from arje.card.card import Card
 from arje.errors import CardProblem
+from arje.service import pipeline
 from arje.service.cycles import Edge, path
 from arje.service.requirement import Requirement
 from arje.service.table import nearest
@@ -19,6 +20,7 @@ def problems(graph: Graph) -> list[CardProblem]:
     """Return every problem of the edges: what cannot be met, cycles with their whole path, and impossible conflicts."""
     return [
         *_missing(graph),
+        *pipeline.problems(graph.cards),
         *(_circle(graph, cycle) for cycle in graph.cycles()),
         *_rivals(graph),
     ]

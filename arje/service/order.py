@@ -8,6 +8,8 @@ A name is a label or, when no card has that label, a capability that some cards 
 requirement, all of them are ordered first. Hard are ``requires``, ``requisite``, ``required_by`` and contracts: one that
 cannot be met by any cards is a problem. The others are soft, and silent when missing.
 
+``log.to`` (``pipeline.py``) is soft as well: who reads is pulled in, and starts before who writes.
+
 A cycle of any kind is a problem of the cards (``check``). For those who have to live with one there is ``for_boot``.
 """
 
@@ -20,7 +22,7 @@ from collections.abc import Callable, Iterable
 from arje.card.card import Card
 from arje.card.edges import WITH_TERMS, Term
 from arje.errors import CardProblem, NoSuchService, OrderingError
-from arje.service import cycles
+from arje.service import cycles, pipeline
 from arje.service.cycles import Edge, Mended
 from arje.service.faults import problems
 from arje.service.requirement import Requirement, View, Wait
@@ -89,6 +91,9 @@ class Graph:
                 first, then = (label, other) if field == "before" else (other, label)
                 self._order(Edge(first, then, field, label))
         self._pulls[label] += (*card.wants, *card.waits_for)
+        if card.log.to != label and card.log.to in self.cards:
+            self._pulls[label].append(card.log.to)
+            self._order(Edge(card.log.to, label, pipeline.FIELD, label))
         for other in self._all(card.conflicts, label):
             self._conflicts.setdefault(label, {}).setdefault(other, label)
             self._conflicts.setdefault(other, {}).setdefault(label, label)

@@ -9,6 +9,7 @@ from typing import Final
 from arje.card.card import Card
 from arje.card.supervision import Kind
 from arje.incarnation import Degradation, Exit, Grant, Incarnation
+from arje.kernel.usage import Usage
 from arje.service.state import COMING, State
 
 #: How many changes of state a record remembers.
@@ -99,10 +100,11 @@ class Service:
     Times are CLOCK_MONOTONIC in seconds. ``starts`` are the times of the latest attempts to start, for the start limit.
     ``restarts`` counts the automatic ones since somebody last started it by hand; ``step`` is the step of the back-off.
     ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``activation`` is whose wish the latest
-    start was. ``ready`` is None when there is nothing that could be ready; ``reached``: it has been up since it was last
-    started by hand. ``history`` holds the latest states with their causes, oldest first. ``kill_method`` in ``stopping``
-    says why the process is still there. ``status_text`` is what it says of itself (``STATUS=`` of sd_notify(3)), ``doing``
-    what arje does for it within its state: a hook, a step of a stop.
+    start was, ``last_usage`` what the latest life that has ended had used. ``ready`` is None when there is nothing that
+    could be ready; ``reached``: it has been up since it was last started by hand. ``history`` holds the latest states with
+    their causes, oldest first. ``kill_method`` in ``stopping`` says why the process is still there. ``status_text`` is
+    what it says of itself (``STATUS=`` of sd_notify(3)), ``doing`` what arje does for it within its state: a hook, a step
+    of a stop.
     """
 
     label: str
@@ -116,6 +118,7 @@ class Service:
     starts: tuple[float, ...] = ()
     step: int = 0
     last_exit: Exit | None = None
+    last_usage: Usage | None = None
     failure: Failure | None = None
     incarnation: Incarnation | None = None
     degradations: tuple[Degradation, ...] = ()

@@ -115,7 +115,7 @@ def decide(
         detail = f"start-limit: {limit.starts} in {limit.interval:g} s, last: {ending}"
         return Decision(kind=Verdict.FAILED, reason=FailureReason.START_LIMIT, step=step, detail=detail)
     following = min(step + 1, _MAX_STEP)
-    detail = f"{ending}, {rule}, again in {delay:.3g} s"
+    detail = f"{ending}, {rule}, again in {_told(delay)} s"
     return Decision(kind=Verdict.AGAIN, delay=delay, reason=reason, step=following, detail=detail)
 
 
@@ -124,6 +124,11 @@ def _is_among(exit: Exit, endings: tuple[int | str, ...]) -> bool:
     if exit.kind in ("exited", "unknown"):
         return exit.kind == "exited" and exit.code in endings
     return exit.code in {signals.number(name) for name in endings if isinstance(name, str)}
+
+
+def _told(seconds: float) -> str:
+    """Three figures of a wait; all of them from 1000 seconds on."""
+    return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 
 
 def _wants_again(supervision: Supervision, reason: FailureReason | None, exit: Exit | None) -> bool:

@@ -53,7 +53,7 @@ class Aftermath:
         await self._clean_up(card, end.reason(card.supervision), end.exit)
         service = self._table.get(self._label)
         if service.state is State.STOPPING and not self._is_own_end(service):
-            self.stopped(last_exit=end.exit, kill_method=method)
+            self.stopped(last_exit=end.exit, last_usage=end.used, kill_method=method)
             return
         now = self._host.now()
         decision = decide(
@@ -73,6 +73,7 @@ class Aftermath:
             "supervisor",
             told,
             last_exit=end.exit,
+            last_usage=end.used,
             failure=end.failure(decision.reason, told) if decision.reason else None,
             step=decision.step,
             backoff_until=now + decision.delay if decision.kind is Verdict.AGAIN else None,

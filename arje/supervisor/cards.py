@@ -11,13 +11,14 @@ from types import MappingProxyType
 from arje.card.card import Card
 from arje.card.loader import Loaded
 from arje.errors import CardProblem
+from arje.service.pipeline import consumers
 from arje.service.record import Service
 from arje.service.state import WITH_PROCESS
 from arje.service.table import StateTable
 from arje.supervisor.catalogue import Catalogue
 
-#: Fields whose change the running process cannot feel without a restart.
-_RESTARTS = ("payload", "soma")
+#: Fields whose change the running process cannot feel without a restart; and ``stdin``, which other cards lead to it.
+_RESTARTS = ("payload", "soma", "stdin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,11 @@ def make_plan(
     loaded, edges = catalogue.read()
     new = {card.label: card for card in loaded.cards}
     old = {service.label: service for service in table}
-    labels = sorted(old.keys() | new.keys())
-    changes = [_change(table, label, old.get(label), new.get(label), inputs.get(label, ())) for label in labels]
+    reads = consumers(new.values()) ^ consumers(service.card for service in table)
+    changes = []
+    for label in sorted(old.keys() | new.keys()):
+        felt = (*(("stdin",) if label in reads else ()), *inputs.get(label, ()))
+        changes.append(_change(table, label, old.get(label), new.get(label), felt))
     digests = "".join(f"{card.label}{card.source.digest}" for card in loaded.cards)
     state = "".join(f"{service.label}{service.card.source.digest}" for service in table)
     problems = (*loaded.problems, *edges)
@@ -58,19 +62,20 @@ def make_plan(
 
 
 def _change(
-    table: StateTable, label: str, old: Service | None, new: Card | None, inputs: tuple[str, ...]
+    table: StateTable, label: str, old: Service | None, new: Card | None, more: tuple[str, ...]
 ) -> Change | None:
+    """Return what becomes of one service; ``more``: what has changed for it that its card does not say."""
     if old is None:
         assert new is not None
-        return Change(label, "add", "starts" if _starts(new, table) else "nothing")
+        return Change(label, "add", _beginning(new, table))
     runs = old.state in WITH_PROCESS
     if new is None:
         return Change(label, "remove", "stops" if runs else "nothing")
-    fields = changed_fields(old.card, new)
-    if not fields and not inputs:
+    if not (fields := changed_fields(old.card, new) + more):
         return None
-    feels = "restarts" if runs and (inputs or any(field in _RESTARTS for field in fields)) else "nothing"
-    return Change(label, "modify", feels, (*fields, *inputs))
+    restarts = any(field.partition(".")[0] in _RESTARTS for field in fields) or old.card.log.to != new.log.to
+    feels = "restarts" if runs and restarts else "arms" if arms(new, fields, table) else "nothing"
+    return Change(label, "modify", feels, fields)
 
 
 def starts_by_itself(card: Card) -> bool:
@@ -82,6 +87,16 @@ def _starts(card: Card, table: StateTable) -> bool:
     """Whether a new card is started: the manager does, or one of those that it hooks itself into is wanted."""
     hooked = any(name in table and table.get(name).wanted for name in card.hooked_to)
     return starts_by_itself(card) and (hooked or not card.hooked_to)
+
+
+def _beginning(card: Card, table: StateTable) -> str:
+    """Return what a new service feels."""
+    return "nothing" if not _starts(card, table) else "arms" if card.timer else "starts"
+
+
+def arms(card: Card, fields: tuple[str, ...], table: StateTable) -> bool:
+    """Whether a card that is new in these fields has its timer armed."""
+    return "timer" in fields and bool(card.timer) and _starts(card, table)
 
 
 def changed_fields(old: Card, new: Card) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.card import Card
 from arje.card.edges import KINDS, Reaction
+from arje.service import pipeline
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
 
 _MOST: Final = 10_000  # lines of one answer: a tree can be exponentially larger than its graph
 #: Kinds that the tree follows further; an order or a conflict says nothing about what stands behind it.
-_FOLLOWED: Final = frozenset({"requires", "requisite", "wants", "waits_for", "contracts"})
+_FOLLOWED: Final = frozenset({"requires", "requisite", "wants", "waits_for", "contracts", "log.to"})
 
 
 def terms(card: Card, kind: str, name: str) -> str:
@@ -46,8 +47,10 @@ def edges(supervisor: Supervisor, card: Card) -> Iterator[tuple[str, str, tuple[
             for name in getattr(card, kind):
                 yield kind, name, graph.resolve(name, label)
     for hooked in graph.pulled_softly(label) if label in graph else ():
-        if hooked not in card.wants and hooked not in card.waits_for:
+        if hooked not in (*card.wants, *card.waits_for, card.log.to):
             yield "wants", hooked, (hooked,)
+    if card.log.to:
+        yield pipeline.FIELD, card.log.to, (card.log.to,) if card.log.to in graph else ()
 
 
 def tree(supervisor: Supervisor, label: str, *, reverse: bool) -> list[dict[str, Any]]:

@@ -6,10 +6,8 @@ dependents (others run on it), already, not-running.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +17,24 @@ import arje
 from arje import log
 from arje.card import signals
 from arje.card.schema import card_schema
-from arje.errors import NoSuchService
 from arje.kernel.report import as_report
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import compiled, deps, forecasts, harden, heal, live, snapshot, stick, target, why
+from arje.supervisor import compiled, forecasts, harden, heal, live, snapshot, starts, stick, target
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.inputs import changed_inputs
+from arje.supervisor.listening import Listening
 from arje.supervisor.supervisor import Supervisor
 from arje.supervisor.written import Written, as_plan
 
 LOG = log.logger()
 
 
-class Door(Written):
+class Door(Listening, Written):
     """One manager, as its clients see it."""
 
     def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
-        self._supervisor = supervisor
+        super().__init__(supervisor)
         self._directories = directories
         self._runtime_dir = runtime_dir
         self._mode = mode
@@ -74,49 +72,9 @@ class Door(Written):
         """Let the records of these services say what is so now (heal.py). Raises NoSuchService."""
         await heal.look(self._supervisor, [service.label for service in self._named(labels)])
 
-    def _named(self, labels: list[str]) -> list[Service]:
-        table = self._supervisor.table
-        found: dict[str, Service] = {}
-        for label in labels or ["*"]:
-            if any(mark in label for mark in "*?[") or label == "all":
-                pattern = "*" if label == "all" else label
-                matching = {s.label: s for s in table if fnmatch.fnmatchcase(s.label, pattern)}
-                if not matching and labels:
-                    raise NoSuchService(label)
-                found |= matching
-            else:
-                found[label] = table.get(label)
-        return list(found.values())
-
-    def why(self, label: str) -> list[dict[str, Any]]:
-        """Return the causal chain of a service's state, nearest cause first, across services. Raises NoSuchService."""
-        return why.chain(self._supervisor, label)
-
-    def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]:
-        """Return the tree of what a service depends on, or of what depends on it (deps.py). Raises NoSuchService."""
-        return deps.tree(self._supervisor, label, reverse=reverse)
-
-    def logs(self, labels: list[str], lines: int) -> list[dict[str, Any]]:
-        """Return the last lines of services, in the order of time. Raises NoSuchService."""
-        kept = (self._supervisor.logs.of(service.label).lines for service in self._named(labels))
-        found = [line for ring in kept for line in list(ring)[max(0, len(ring) - lines) :]]
-        return [line.as_dict() for line in sorted(found, key=lambda line: line.wall)]
-
     async def wait(self, labels: list[str]) -> list[dict[str, Any]]:
         """Wait until services are not on their way any more, and return what became of them. Raises NoSuchService."""
         return [self._result(await self._supervisor.settled(service.label)) for service in self._named(labels)]
-
-    async def follow(self, labels: list[str], lines: int) -> AsyncIterator[dict[str, Any]]:
-        """Yield the last lines of these services, then every new one; none falls between. Raises NoSuchService."""
-        chosen = frozenset(service.label for service in self._named(labels)) if labels else None
-        follower = self._supervisor.logs.follow(chosen)
-        try:
-            for known in self.logs(labels, lines) if lines else ():
-                yield known
-            async for line in follower:
-                yield line.as_dict()
-        finally:
-            self._supervisor.logs.leave(follower)
 
     def doctor(self) -> dict[str, Any]:
         """Return what this machine can isolate, and how to mend what it cannot: a host report."""
@@ -141,17 +99,14 @@ class Door(Written):
     # -- run -----------------------------------------------------------------------------------------------------------
 
     async def start(self, labels: list[str], who: str) -> list[dict[str, Any]]:
-        """Start services and what they need. Raises NoSuchService before anything has changed."""
+        """Start services and what they need; arm timed ones. Raises NoSuchService before anything has changed."""
         stick.summon(self._supervisor, labels, who)
-        chosen = self._named(labels)
-        already = {s.label for s in chosen if s.is_up and s.state is not State.DONE}
-        for service in chosen:
-            if service.label not in already:
-                self._supervisor.want(service.label, who)
-        return [
-            self._result(await self._supervisor.settled(s.label), "already" if s.label in already else None)
-            for s in chosen
-        ]
+        return self._results(await starts.start(self._supervisor, self._named(labels), who))
+
+    async def trigger(self, labels: list[str], who: str) -> list[dict[str, Any]]:
+        """Run services now, timed or not. Raises NoSuchService before anything has changed."""
+        stick.summon(self._supervisor, labels, who)
+        return self._results(await starts.trigger(self._supervisor, self._named(labels), who))
 
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]:
         """Stop services; refused for one that running services require, unless forced: then those stop first."""
@@ -162,7 +117,8 @@ class Door(Written):
         if service.state in (State.STOPPED, State.DONE) or (
             service.state is State.FAILED and not service.lacks_dependency  # that one would start again by itself
         ):
-            return self._result(service, "not-running")
+            disarmed = self._supervisor.timers.disarm(label, who)
+            return self._result(service, "disarmed" if disarmed else "not-running")
         life = self._supervisor.life(label)
         if service.state is State.STOPPING and not service.wanted and life is not None:
             life.hurry()  # who asks a second time does not want to wait
@@ -170,6 +126,7 @@ class Door(Written):
         needed = [other for other in self._dependents(label) if other not in parts]
         if needed and not force:
             return self._result(service, "dependents") | {"detail": ", ".join(needed)}
+        self._supervisor.timers.disarm(label, who)
         ended = None
         for other in [*needed, *parts]:
             self._supervisor.unwant(other, who if other not in parts or other == label else label)
@@ -217,12 +174,10 @@ class Door(Written):
         for other in self._supervisor.graph.with_parts(named):
             if other not in named and self._runs(other):
                 self._supervisor.again(other, who)
-        for service in chosen:
-            self._supervisor.again(service.label, who)
-        results = []
-        for service in chosen:
-            results.append(self._result(await self._supervisor.settled_again(service)))
-        return results
+        return self._results(await starts.restart(self._supervisor, chosen, who))
+
+    def _results(self, found: list[starts.Became]) -> list[dict[str, Any]]:
+        return [self._result(service, word) | more for service, word, more in found]
 
     async def try_restart(self, labels: list[str], who: str) -> list[dict[str, Any]]:
         """Restart those of the services that run. Raises NoSuchService."""
@@ -356,15 +311,19 @@ class Door(Written):
         supervisor.problems = plan.problems
         touched = [supervisor.table.get(c.label) for c in plan.changes if c.feels in ("starts", "restarts")]
         await supervisor.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
-        starts = [change.label for change in plan.changes if change.feels == "starts"]
-        for label in supervisor.graph.start_order(starts):
+        new = [change.label for change in plan.changes if change.feels == "starts"]
+        for label in supervisor.graph.start_order(new):
             supervisor.want(label, who, gently=True)
-        return [self._result(await supervisor.settled_again(before)) for before in touched]
+        armed = starts.arm_new(supervisor, plan, who)
+        results = [self._result(await supervisor.settled_again(before)) for before in touched]
+        return results + self._results([await starts.armed(supervisor, service) for service in armed])
 
     async def _stop_those_that_go(self, going: list[str], who: str) -> None:
         """Stop the services whose cards go, until none runs: somebody may start one while another one stops."""
         supervisor = self._supervisor
         supervisor.going.update(going)
+        for label in going:
+            supervisor.timers.disarm(label, who)
         try:
             while busy := [label for label in going if self._can_stop(label)]:
                 for label in supervisor.graph.stop_order(busy):

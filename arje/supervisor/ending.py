@@ -10,6 +10,7 @@ from arje.card import signals
 from arje.card.supervision import RestartWhen, Supervision
 from arje.errors import IncarnationRefused, SetupFailed, errno_text
 from arje.incarnation import Exit
+from arje.kernel.usage import Usage
 from arje.service.record import Failure, FailureReason
 from arje.service.restart import reason_of
 from arje.supervisor.vigil import Doom
@@ -53,13 +54,14 @@ def failure_of(error: NotStarted) -> Failure:
 class End:
     """How a life ended, and what is known of it beside the status: ``doom`` is why arje ended it, ``oom`` whether the
     kernel did for want of memory, ``mute`` whether it should have said first that it is ready; ``said`` is what it told of
-    itself: an errno and an error's name."""
+    itself: an errno and an error's name; ``used`` is what it had used."""
 
     exit: Exit
     doom: Doom | None = None
     oom: bool = False
     mute: bool = False
     said: tuple[int, str] = (0, "")
+    used: Usage | None = None
 
     @property
     def because(self) -> FailureReason | None:

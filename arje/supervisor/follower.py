@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import trio
 
+KEPT: Final = 500  # lines per service in memory
+SLOW_READER: Final = "reader too slow"
+_KEPT_BYTES: Final = 128 * 1024  # of them
+_LINE_COST: Final = 160  # bytes of a line beside its text
 _WAITING: Final = 1000  # lines that a follower has not taken yet
 
 
@@ -17,7 +22,8 @@ _WAITING: Final = 1000  # lines that a follower has not taken yet
 class Line:
     """One line of a service. ``wall`` is CLOCK_REALTIME in seconds, ``pid`` the payload's at that time (0: none).
 
-    ``stream`` is stdout or stderr; arje for what arje itself has to say at this place.
+    ``stream`` is stdout or stderr; arje for what arje itself has to say at this place. Bytes that are not UTF-8 stand in
+    ``text`` as ``surrogateescape`` has them. ``more``: it was too long, and goes on in the next line of this stream.
     """
 
     label: str
@@ -25,10 +31,51 @@ class Line:
     pid: int
     wall: float
     text: str
+    more: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it fit for JSON."""
-        return asdict(self)
+        """Return it fit for JSON; ``raw`` holds the bytes (base64) where text cannot."""
+        text, raw = self.text, None
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                data = text.encode(errors="surrogateescape")
+                text, raw = data.decode(errors="replace"), base64.b64encode(data).decode()
+        return {
+            "label": self.label,
+            "stream": self.stream,
+            "pid": self.pid,
+            "wall": self.wall,
+            "text": text,
+            "more": self.more,
+            "raw": raw,
+        }
+
+
+class Ring:
+    """The last lines of a service: at most :data:`KEPT`, and 128 KiB of them."""
+
+    def __init__(self) -> None:
+        self._lines: deque[Line] = deque()
+        self._size = 0
+
+    def extend(self, lines: Iterable[Line]) -> None:
+        """Add lines; the oldest make room."""
+        for line in lines:
+            self._lines.append(line)
+            self._size += len(line.text) + _LINE_COST
+        while len(self._lines) > KEPT or (self._size > _KEPT_BYTES and len(self._lines) > 1):
+            self._size -= len(self._lines.popleft().text) + _LINE_COST
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: int) -> Line:
+        return self._lines[index]
 
 
 class Follower:
@@ -50,8 +97,8 @@ class Follower:
         room = max(0, _WAITING - len(self._lines))
         return 0 if self._lost and room < _WAITING // 2 else room
 
-    def tell(self, label: str, lines: Sequence[Line], count: int) -> None:
-        """Take the first lines of a burst of ``count``: as many as there is room for. The others are counted as lost."""
+    def tell(self, label: str, lines: Sequence[Line], count: int) -> int:
+        """Take the first lines of a burst of ``count``: as many as there is room for. Return how many are lost to it."""
         fits = self.room()
         if fits and self._lost:
             self._tell_lost()
@@ -59,10 +106,12 @@ class Follower:
         if lost := count - min(fits, len(lines)):
             self._lost[label] += lost
         self._bell.set()
+        return lost
 
     def _tell_lost(self) -> None:
         for label, count in self._lost.items():
-            self._lines.append(Line(label, "arje", 0, time.time(), f"{count} lines dropped: this reader is too slow"))
+            text = f"{count} lines dropped: this reader is too slow"
+            self._lines.append(Line(label, "arje", 0, time.time(), text))
         self._lost.clear()
 
     def close(self) -> None:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from arje.card.card import Card
 from arje.card.loader import load_text
-from arje.card.payload import Virtual
 from arje.card.shelf import pulled
-from arje.errors import CardError, CardProblem, SetupFailed
-from arje.incarnate.forecast import Forecast
+from arje.errors import CardError
 from arje.incarnation import as_json
-from arje.kernel.capabilities import CapabilitySet
 from arje.kernel.report import from_report
 from arje.service.order import Graph
-from arje.supervisor import snapshot
 from arje.supervisor.cards import make_plan
+from arje.supervisor.predictions import predictions
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -38,7 +32,7 @@ async def forecast(supervisor: Supervisor, label: str, on: Any = None) -> dict[s
     file = (table.get(label).card if label in table else card).source.file
     files = (file, card.source.file, *supervisor.catalogue.dropins(label))
     problems = [problem for problem in plan.problems if problem.file in files]
-    forecasts, more = await _predictions(supervisor, [] if problems else [card], elsewhere)
+    forecasts, more = await predictions(supervisor, [] if problems else [card], elsewhere)
     return {
         "forecasts": forecasts,
         "changes": [as_json(change) for change in plan.changes if change.label == label],
@@ -59,46 +53,6 @@ async def check(supervisor: Supervisor, name: str, text: str, on: Any = None) ->
         with contextlib.suppress(CardError):  # what is wrong with an instance is its template's
             cards |= {card.label: card for card in supervisor.catalogue.make(wanted, cards)}
     edges = [problem for problem in Graph(cards.values()).check() if problem.file == str(Path(name))]
-    forecasts, more = await _predictions(supervisor, loaded.cards, elsewhere)
+    forecasts, more = await predictions(supervisor, loaded.cards, elsewhere)
     problems = (*loaded.problems, *edges, *more)
     return {"forecasts": forecasts, "problems": [as_json(problem) for problem in problems]}
-
-
-async def _predictions(
-    supervisor: Supervisor, cards: Iterable[Card], elsewhere: CapabilitySet | None
-) -> tuple[list[dict[str, Any]], list[CardProblem]]:
-    """What each card would get; what cannot be planned anywhere is a problem of its card.
-
-    A plan reads what may lie on a dead mount (furnishing.py).
-    """
-    return await supervisor.host.ask("a forecast", functools.partial(_predict, supervisor, cards, elsewhere))
-
-
-def _predict(
-    supervisor: Supervisor, cards: Iterable[Card], elsewhere: CapabilitySet | None
-) -> tuple[list[dict[str, Any]], list[CardProblem]]:
-    found, problems = [], []
-    for card in cards:
-        try:
-            found.append(_prediction(supervisor, card, elsewhere))
-        except SetupFailed as error:
-            line = error.line or card.source.line_of(error.field)
-            problems.append(CardProblem(card.source.file, line, error.field, error.detail, error.hint))
-    return found, problems
-
-
-def _prediction(supervisor: Supervisor, card: Card, elsewhere: CapabilitySet | None) -> dict[str, Any]:
-    forecast = Forecast((), (), "")
-    if not isinstance(card.payload, Virtual):
-        forecast = supervisor.incarnator.forecast(card, elsewhere)
-    lost = {loss.feature for loss in forecast.degradations}
-    asks = [as_json(wish) | {"foreseen": wish.feature not in lost} for wish in forecast.wishes]
-    return {
-        "label": card.label,
-        "operations": list(forecast.operations),
-        "requested": len(asks),
-        "granted": sum(ask["foreseen"] for ask in asks),
-        "asks": asks,
-        "degradations": [snapshot.degradation(loss, card) for loss in forecast.degradations],
-        "refusal": forecast.refusal,
-    }

@@ -23,6 +23,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import tzinfo
 from typing import Final, Protocol, TypeVar
 
 import trio
@@ -36,12 +37,14 @@ from arje.incarnate.outcome import Outcome
 from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation
+from arje.kernel.clock import local_zone, machine_id
 from arje.kernel.process import Process
 from arje.supervisor import notify
-from arje.supervisor.logs import ServiceLog
 from arje.supervisor.notify import NotifySocket
 from arje.supervisor.reaper import ExitSlot, Reaper
+from arje.supervisor.servicelog import ServiceLog
 from arje.supervisor.stdio import opened
+from arje.supervisor.wall_clock import WallClock
 
 _RESERVE: Final = 24  # descriptors that services do not get: arjectl is to be answered when they run out
 
@@ -101,7 +104,18 @@ class Host(Protocol):
         """Return the time of now: CLOCK_MONOTONIC in seconds."""
 
     def wall(self) -> float:
-        """Return CLOCK_REALTIME in seconds: for people, never for decisions."""
+        """Return CLOCK_REALTIME in seconds: for people and calendars, never for other decisions."""
+
+    def zone(self) -> tzinfo:
+        """Return the machine's time zone."""
+
+    async def clock_changed(self) -> None:
+        """Wait until somebody sets the wall clock or the time zone, or the machine has slept.
+
+        What happens between two calls is not lost."""
+
+    def machine_id(self) -> str:
+        """Return what tells this machine from others."""
 
     def stdio(self, card: Card, log: ServiceLog, nursery: trio.Nursery) -> AbstractAsyncContextManager[StdioFds]:
         """Open what a card wants as descriptors 0, 1 and 2. Raises SetupFailed, and OSError when they run out."""
@@ -182,6 +196,8 @@ class Machine:
     def __init__(self, incarnator: Incarnator, reaper: Reaper) -> None:
         self._incarnator = incarnator
         self._reaper = reaper
+        self._wall_clock = WallClock()
+        self._zone: tzinfo | None = None
         self._strangers = frozenset(mark.children())  # they were here before us, and are not ours to kill
 
     def now(self) -> float:
@@ -191,6 +207,21 @@ class Machine:
     def wall(self) -> float:
         """Return CLOCK_REALTIME."""
         return time.time()
+
+    def zone(self) -> tzinfo:
+        """Return ``$TZ`` or /etc/localtime, read again after a change."""
+        if self._zone is None:
+            self._zone = local_zone()
+        return self._zone
+
+    async def clock_changed(self) -> None:
+        """Watch the clock and /etc/localtime (wall_clock.py)."""
+        await self._wall_clock.changed()
+        self._zone = None
+
+    def machine_id(self) -> str:
+        """Return machine-id(5)."""
+        return machine_id()
 
     @asynccontextmanager
     async def stdio(self, card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIterator[StdioFds]:
@@ -248,6 +279,7 @@ class Machine:
 
     async def sweep(self) -> tuple[int, str]:
         """Walk all that is below us, in a thread (mark.py)."""
+        self._incarnator.close()  # who makes namespaces ahead is below us, too
         return await trio.to_thread.run_sync(mark.sweep_all, self._strangers)
 
     def introduce(self, neighbours: Neighbours) -> None:

@@ -24,7 +24,7 @@ from arje.incarnation import Exit
 from arje.service.record import Failure, FailureReason, Service
 from arje.service.restart import is_success
 from arje.service.state import Event, State
-from arje.supervisor import conditions, hooks
+from arje.supervisor import conditions, figures, hooks
 from arje.supervisor.aftermath import Aftermath
 from arje.supervisor.birth import DYING, SETUP, Birth
 from arje.supervisor.catalogue import masked_by
@@ -192,6 +192,7 @@ class Life:
         self._aftermath.stopped()
 
     async def _run_process(self, card: Card) -> None:
+        self._supervisor.logs.of(self._label).began = self._host.wall()
         if (failed := await self._before(card)) is not None:
             await self._aftermath.not_started(card, failed.failure, f"hook {failed.hook} failed: {failed.ended}")
             return
@@ -266,7 +267,8 @@ class Life:
         ended = ended or outcome.exit_of(slot.exit)
         oom = ended == Exit("killed", signal.SIGKILL) and outcome.oom_killed
         mute = self._state is State.STARTING and readier.is_mute
-        await self._ended(card, outcome, End(ended, doom, oom=oom, mute=mute, said=vigil.said), method)
+        used = figures.of_ended(outcome, slot.used)
+        await self._ended(card, outcome, End(ended, doom, oom=oom, mute=mute, said=vigil.said, used=used), method)
 
     # -- scripted services ---------------------------------------------------------------------------------------------
 
@@ -298,9 +300,7 @@ class Life:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def _ended(self, card: Card, outcome: Living, end: End, method: str | None) -> None:
-        service_log = self._supervisor.logs.of(self._label)
-        await service_log.drain()
-        service_log.pid = 0
+        await self._supervisor.logs.of(self._label).end_life()
         lived = self._host.now() - outcome.incarnation.started
         swept = await self._close(outcome)
         again = swept and method and not method.startswith(swept)  # the same way twice is no news

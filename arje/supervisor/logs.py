@@ -1,146 +1,33 @@
-"""What services say: a pipe per stream that outlives restarts, a bounded ring in memory, a file that rotates by size.
+"""The logs of all services: who follows them, and what is read back of them from memory and disk.
 
-Any bytes are fine: what is not UTF-8 is shown with replacement characters, a line without end is cut at
-:data:`LONGEST`. A full disk costs the file its lines (counted as dropped), never the service or arje. What a talkative
-service costs is bounded per turn of the loop: one small read, one write, and objects only for lines that somebody will
-see.
+What a disk does costs lines, which are counted, and nothing else: one that hangs is given up after :data:`_ANSWER`
+seconds, and what is in memory answers.
 """
 
 from __future__ import annotations
 
-import array
-import fcntl
-import os
-import termios
-import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from arje import log
-from arje.supervisor.follower import Follower, Line
-from arje.supervisor.logfile import LogFile
+from arje.card.card import Card
+from arje.supervisor import logread
+from arje.supervisor.follower import SLOW_READER, Follower, Line
+from arje.supervisor.logread import MOST, Query
+from arje.supervisor.logtext import Chunk, micros
+from arje.supervisor.logwriter import LogWriter
+from arje.supervisor.pipes import Pipes
+from arje.supervisor.servicelog import ServiceLog, lines_of
 
 LOG = log.logger()
-LONGEST: Final = 16 * 1024  # bytes of one line
-KEPT: Final = 500  # lines per service in memory
-_TURN: Final = 8 * 1024  # bytes of one read: at one byte a line still few milliseconds of work
-_LONG_TURN: Final = 64 * 1024  # bytes of one read, once the lines were long
-_MANY: Final = 512  # lines of one read
-
-Tell = Callable[[str, str, int, float, list[str]], None]
-
-
-class ServiceLog:
-    """The log of one service. ``pid`` is written beside each line."""
-
-    def __init__(self, label: str, directory: Path, tell: Tell) -> None:
-        self.label = label
-        self.pid = 0
-        self.lines: deque[Line] = deque(maxlen=KEPT)
-        self._tell = tell
-        self._file = LogFile(directory, label)
-        self._broken = 0
-        self._turn = _TURN
-        self._pipes: dict[str, tuple[int, int]] = {}
-        self._rest: dict[str, bytes] = {}
-
-    @property
-    def dropped(self) -> int:
-        """The lines that are not in the file: the disk was full, or gone."""
-        return self._file.dropped + self._broken
-
-    def descriptor(self, stream: str, nursery: trio.Nursery) -> int:
-        """Return the writing end of a stream's pipe; it is made, and its reader started, at the first call."""
-        if stream not in self._pipes:
-            read, write = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(read, False)
-            self._pipes[stream] = (read, write)
-            nursery.start_soon(self._read, stream, read, name=f"log of {self.label}")
-        return self._pipes[stream][1]
-
-    async def _read(self, stream: str, fd: int) -> None:
-        try:
-            while stream in self._pipes:
-                await trio.lowlevel.wait_readable(fd)
-                self._take(stream, fd)
-                await trio.lowlevel.checkpoint()  # one talkative service does not starve the others
-        except trio.ClosedResourceError:
-            pass  # the service's card is gone
-        except Exception:  # this task is in the nursery of all lives
-            LOG.exception("a service's pipe cannot be read", service=self.label, stream=stream)
-
-    def _take(self, stream: str, fd: int, most: int = _LONG_TURN) -> int:
-        """Read once, at most so many bytes. Returns how many it were."""
-        try:
-            data = os.read(fd, min(most, self._turn))
-        except BlockingIOError:
-            return 0
-        whole, newline, rest = (self._rest.get(stream, b"") + data).rpartition(b"\n")
-        lines = whole.split(b"\n") if newline else []
-        while len(rest) > LONGEST:
-            lines.append(rest[:LONGEST])
-            rest = rest[LONGEST:]
-        self._rest[stream] = rest
-        self._turn = _TURN if len(lines) > _MANY else _LONG_TURN
-        self._keep(stream, lines)
-        return len(data)
-
-    async def drain(self) -> None:
-        """Take what lies in the pipes now: the last words of a service that has just ended.
-
-        A survivor that goes on writing does not make them longer: what counts is what was there at the call (FIONREAD).
-        """
-        left = {stream: _waiting(read) for stream, (read, _) in self._pipes.items()}
-        for stream, (read, _) in list(self._pipes.items()):
-            while left[stream] > 0 and stream in self._pipes and (taken := self._take(stream, read, left[stream])):
-                left[stream] -= taken
-                await trio.lowlevel.checkpoint()
-            if rest := self._rest.pop(stream, b""):
-                self._keep(stream, [rest])
-
-    def _keep(self, stream: str, lines: list[bytes]) -> None:
-        """Keep lines of one moment. Whatever goes wrong costs these lines only: neither the service nor its reader."""
-        if not lines:
-            return
-        try:
-            self._add(stream, [text.decode(errors="replace") for text in _cut(lines)])
-        except Exception:
-            self._broken += len(lines)
-            LOG.exception("lines of a service are lost", service=self.label, lines=len(lines))
-
-    def _add(self, stream: str, texts: list[str]) -> None:
-        now = time.time()
-        self.lines.extend(Line(self.label, stream, self.pid, now, text) for text in texts[-KEPT:])
-        self._tell(self.label, stream, self.pid, now, texts)
-        self._file.write(stream, self.pid, now, texts)
-
-    def close(self, *, in_loop: bool = False) -> None:
-        """Close every descriptor. ``in_loop``: the readers are still there, and end."""
-        self._file.close()
-        pipes, self._pipes = self._pipes, {}
-        for read, write in pipes.values():
-            if in_loop:
-                trio.lowlevel.notify_closing(read)
-            os.close(read)
-            os.close(write)
-
-
-def _waiting(fd: int) -> int:
-    """Return how many bytes lie in a pipe (FIONREAD, ioctl_pipe(2))."""
-    found = array.array("i", [0])
-    fcntl.ioctl(fd, termios.FIONREAD, found)
-    return found[0]
-
-
-def _cut(lines: list[bytes]) -> list[bytes]:
-    """Cut what is too long; hardly ever is anything."""
-    if max(map(len, lines)) <= LONGEST:
-        return lines
-    return [line[start : start + LONGEST] for line in lines for start in range(0, len(line) or 1, LONGEST)]
+_ANSWER: Final = 5.0  # seconds for the disk to give back what it holds
+_WRITE: Final = 1.0  # seconds for it to take what there is, before it is asked
+_FLUSH: Final = 2.0  # seconds for it to take the last lines at the end
+_READERS: Final = 4  # threads
 
 
 class Logs:
@@ -148,20 +35,31 @@ class Logs:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self.pipes = Pipes()
         self._directory = directory
+        self._writer = LogWriter()
         self._logs: dict[str, ServiceLog] = {}
         self._followers: set[Follower] = set()
+        self._readers: trio.CapacityLimiter | None = None
+        self._hung: set[str] = set()
 
     def of(self, label: str) -> ServiceLog:
         """Return the log of a service; it is made at the first call."""
         if label not in self._logs:
-            self._logs[label] = ServiceLog(label, self._directory, self._tell)
+            self._logs[label] = ServiceLog(label, self._directory, self._writer, self._tell, self.pipes)
         return self._logs[label]
+
+    def set_cards(self, cards: Collection[Card]) -> None:
+        """Let the logs be kept as these cards say, from the next line on."""
+        for card in cards:
+            self.of(card.label).rules = card.log
+        self.pipes.set_cards(cards)
 
     def forget(self, label: str) -> None:
         """Let go of a service's log: its card is gone. The file stays."""
         if (gone := self._logs.pop(label, None)) is not None:
             gone.close(in_loop=True)
+            self.pipes.forget(label)
 
     def follow(self, labels: frozenset[str] | None = None) -> Follower:
         """Return a follower of every line from now on. Who does not read loses lines, and hurts nobody."""
@@ -174,18 +72,147 @@ class Logs:
         self._followers.discard(follower)
         follower.close()
 
-    def _tell(self, label: str, stream: str, pid: int, wall: float, texts: list[str]) -> None:
+    def _tell(self, label: str, chunk: Chunk) -> None:
         followers = [follower for follower in self._followers if follower.follows(label)]
         if not followers:
             return
-        room = max(follower.room() for follower in followers)
-        lines = [Line(label, stream, pid, wall, text) for text in texts[:room]]
+        lines = lines_of(label, chunk, first=max(follower.room() for follower in followers))
         for follower in followers:
-            follower.tell(label, lines, len(texts))
+            if lost := follower.tell(label, lines, chunk.lines):
+                self.of(label).drops[SLOW_READER] += lost
+
+    # -- reading back --------------------------------------------------------------------------------------------------
+
+    async def read(self, labels: list[str], query: Query) -> list[Line]:
+        """Return the last lines of each of these services that a query picks, in the order of time.
+
+        Those of files, too, where memory does not hold enough. A disk that does not answer is told in a line of its own.
+        Who begins to follow right after misses nothing, and hears nothing twice.
+        """
+        asked = {label: self._for(label, query) for label in labels}
+        kept = {label: list(self.of(label).lines) for label in labels}
+        totals = {label: self.of(label).total for label in labels}
+        wanting = [label for label in labels if not _suffices(kept[label], asked[label])]
+        files, notes = await self._from_files({label: asked[label] for label in wanting}) if wanting else ({}, [])
+        found: list[Line] = []
+        for label in labels:
+            if wanting:
+                self._catch_up(label, kept[label], totals[label], files.get(label, []))
+            picked = [line for line in kept[label] if asked[label].picks(line)]
+            merged = _merge(files.get(label, []), picked)
+            found += merged[max(0, len(merged) - asked[label].lines) :]
+        return notes + _within(sorted(found, key=lambda line: line.wall))
+
+    def _catch_up(self, label: str, kept: list[Line], total: int, files: list[Line]) -> None:
+        """Add to what memory held before the files were read what came meanwhile, and a word where that was too much."""
+        count = self.of(label).total - total
+        new = list(self.of(label).lines)[-count:] if count else []
+        missing = count - len(new)
+        if missing and new[0].wall not in {line.wall for line in files}:
+            text = f"up to {missing} lines are left out: they came while the disk was asked"
+            kept.append(Line(label, "arje", 0, new[0].wall - 1e-6, text))
+        kept += new
+
+    def _for(self, label: str, query: Query) -> Query:
+        if not query.life:
+            return query
+        if not (began := self.of(label).began):
+            return replace(query, lines=0)
+        return replace(query, since=max(began, query.since or began))
+
+    async def _from_files(self, asked: dict[str, Query]) -> tuple[dict[str, list[Line]], list[Line]]:
+        """Read files in a thread. Returns the lines by label, and what is to be told of those that are not there.
+
+        A log at which a thread hangs is not asked again before that has come back: the others have need of threads, too.
+        """
+        found: dict[str, list[Line]] = {}
+        hung = [label for label in asked if label in self._hung]
+        willing = [label for label in asked if label not in self._hung]
+        cut: list[str] = []
+        notes: list[str] = []
+        current: set[str] = set()
+
+        def read_all() -> None:
+            left = MOST
+            for label in willing:
+                current.add(label)
+                try:
+                    found[label], whole = logread.read(self._directory, label, asked[label], left)
+                    left = max(0, left - sum(len(line.text) for line in found[label]))
+                    cut.extend([] if whole else [label])
+                except OSError as error:
+                    notes.append(f"{label}: its older lines cannot be read: {error.strerror}")
+                finally:
+                    current.clear()
+                    self._hung.discard(label)
+
+        if self._readers is None:
+            self._readers = trio.CapacityLimiter(_READERS)
+        with trio.move_on_after(_ANSWER) as scope:
+            async with trio.open_nursery() as nursery:
+                for label in willing:
+                    nursery.start_soon(self.of(label).box.wait_written, _WRITE)
+            await trio.to_thread.run_sync(read_all, abandon_on_cancel=True, limiter=self._readers)
+        if scope.cancelled_caught:
+            for label in list(current):
+                self._hung.add(label)
+                if label not in current:  # it has come back this very moment
+                    self._hung.discard(label)
+            hung = [label for label in asked if label not in found]
+        if hung:
+            notes.append(f"{', '.join(hung)}: the disk does not answer: older lines are not shown")
+        if cut:
+            notes.append(f"{', '.join(cut)}: older lines are left out: an answer has at most {MOST >> 20} MiB")
+        return dict(found), [_note(text) for text in notes]
 
     def close(self) -> None:
-        """Close every descriptor and end every follower."""
+        """End every follower, give the disk two seconds for the last lines, and close every descriptor."""
         for service_log in self._logs.values():
             service_log.close()
         for follower in self._followers:
             follower.close()
+        if lost := self.pipes.close():
+            LOG.warning(
+                "what nobody has read is lost", **{f"bytes_for_{label}": count for label, count in lost.items()}
+            )
+        self._writer.flush(_FLUSH)
+
+
+def _note(text: str) -> Line:
+    return Line("arje", "arje", 0, 0.0, text)
+
+
+def _suffices(kept: list[Line], query: Query) -> bool:
+    """Whether the lines in memory, the newest ones of a log, are all that a query can want of it."""
+    if query.since is not None and kept and kept[0].wall < query.since:
+        return True
+    return sum(query.picks(line) for line in kept) >= query.lines
+
+
+def _merge(files: list[Line], kept: list[Line]) -> list[Line]:
+    """Return lines of files and of memory, none twice: by its time a line of a log is known again.
+
+    What only memory has, because the disk did not take it, stands after what it followed.
+    """
+    written = {micros(line.wall): place for place, line in enumerate(files)}
+    after: dict[int, list[Line]] = {}
+    place = next((written[m] - 1 for line in kept if (m := micros(line.wall)) in written), len(files) - 1)
+    for line in kept:
+        if (found := written.get(micros(line.wall))) is not None:
+            place = found
+        else:
+            after.setdefault(place, []).append(line)
+    merged = after.get(-1, [])
+    for number, line in enumerate(files):
+        merged += [line, *after.get(number, [])]
+    return merged
+
+
+def _within(lines: list[Line]) -> list[Line]:
+    """Return the newest of the lines that one answer has room for."""
+    size = 0
+    for place in range(len(lines) - 1, -1, -1):
+        size += len(lines[place].text)
+        if size > MOST:
+            return [_note(f"older lines are left out: an answer has at most {MOST >> 20} MiB"), *lines[place + 1 :]]
+    return lines

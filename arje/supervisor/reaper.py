@@ -1,4 +1,4 @@
-"""The one place that waits for children: a waitid(2) loop until empty, after each SIGCHLD on the signalfd.
+"""The one place that waits for children: a wait4(2) loop until empty, after each SIGCHLD on the signalfd.
 
 A pid is registered right after its clone, with no checkpoint between, so no exit is ever lost. Whoever is not
 registered was adopted: we are pid 1, or a subreaper (prctl(2)).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from resource import struct_rusage
 
 import trio
 
@@ -15,18 +16,19 @@ from arje.incarnation import Exit
 
 
 class ExitSlot:
-    """Where the end of one child arrives. ``exit`` is None while it lives."""
+    """Where the end of one child arrives. ``exit`` is None while it lives; ``used`` is what it has used (getrusage(2))."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self.exit: Exit | None = None
+        self.used: struct_rusage | None = None
         self._ring = ring
         self._gone = trio.Event()
 
-    def set(self, exit: Exit) -> None:
+    def set(self, exit: Exit, used: struct_rusage | None = None) -> None:
         """Store the end and ring whoever waits for it. The first end counts."""
         if self.exit is not None:
             return
-        self.exit = exit
+        self.exit, self.used = exit, used
         self._gone.set()
         self._ring()
 
@@ -69,13 +71,20 @@ class Reaper:
         """Reap every child that has ended."""
         while True:
             try:
-                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
-            if info is None:
+            if not pid:
                 return
-            slot = self._slots.pop(info.si_pid, None)
+            slot = self._slots.pop(pid, None)
             if slot is None:
                 self.orphans += 1
             else:
-                slot.set(Exit.from_wait(info.si_code, info.si_status))
+                slot.set(_exit(status), used)
+
+
+def _exit(status: int) -> Exit:
+    """Return how a child ended: wait4(2) packs what waitid(2) tells in two numbers."""
+    if os.WIFEXITED(status):
+        return Exit("exited", os.WEXITSTATUS(status))
+    return Exit("dumped" if os.WCOREDUMP(status) else "killed", os.WTERMSIG(status))

@@ -5,15 +5,13 @@ The types are those of ``control/io.arje.Manager.varlink``; a test holds every r
 
 from __future__ import annotations
 
-import functools
-import grp
 import math
-import pwd
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from arje.card.card import Card
 from arje.card.edges import KINDS
+from arje.card.log import LogRules
 from arje.card.payload import Native
 from arje.card.permissions import words
 from arje.card.probes import Health, Readiness, way_of
@@ -24,9 +22,11 @@ from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import conditions, deps
+from arje.supervisor import conditions, deps, figures
+from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.catalogue import masked_by
 from arje.supervisor.host import Living
+from arje.supervisor.timekeeper import WHO as TIMER
 from arje.supervisor.why import broken
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "failure": failure(service),
         "backoff_in_s": max(0.0, service.backoff_until - now) if service.backoff_until else None,
         "waiting_for": list(needs(supervisor, service)),
+        "timer": supervisor.timers.status(service.label),
     }
 
 
@@ -169,11 +170,28 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "broken_edges": broken(supervisor, service.label),
             "history": [_why(cause) | {"state": state.value} for state, cause in service.history],
             "log_dropped": supervisor.logs.of(service.label).dropped,
+            "log": log_rules(service.card.log),
+            "piped_to": piped_to(supervisor, service),
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
         | _life(service, supervisor.host.now())
         | _body(supervisor.outcomes.get(service.label), service)
     )
+
+
+def log_rules(rules: LogRules) -> dict[str, Any]:
+    """Return how a log is kept."""
+    plain: dict[str, Any] = as_json(rules)
+    return plain
+
+
+def piped_to(supervisor: Supervisor, service: Service) -> dict[str, Any] | None:
+    """Return who reads what the service writes, and what lies in the pipe between them; None when nobody does."""
+    if not (label := service.card.log.to):
+        return None
+    consumer = supervisor.table.get(label) if label in supervisor.table else None
+    waiting = supervisor.logs.pipes.waiting(label)
+    return {"label": label, "state": consumer.state.value if consumer else None, "waiting": waiting}
 
 
 def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:
@@ -184,6 +202,8 @@ def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, A
         how = "restarted" if why.detail == "restart" else "enabled" if why.who == "cards.d" else "started"
         if why.who in table:
             how = "needed"
+        if why.who == TIMER:
+            how = "due"
         yield {"label": service.label, "how": how, "who": why.who, "wall": why.wall}
         if why.who not in table:
             return
@@ -277,6 +297,7 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
     running = service.incarnation
     usage = (outcome.cgroup_file("cpu.stat") if outcome else None) or ""
     micros = next((int(line.split()[1]) for line in usage.splitlines() if line.startswith("usage_usec ")), None)
+    tree = outcome.processes() if outcome else ()
     return {
         "main": _main(running.pid) if running else None,
         "cgroup": running.cgroup if running else "",
@@ -284,7 +305,9 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
         "tasks": _tasks(outcome),
         "tasks_limit": _number(outcome, "pids.max"),
         "cpu_s": micros / 1e6 if micros is not None else None,
-        "processes": [entry._asdict() for entry in outcome.processes()] if outcome else [],
+        "usage": as_json(figures.of_living(outcome, [entry.pid for entry in tree])) if outcome else None,
+        "last_usage": as_json(service.last_usage),
+        "processes": [entry._asdict() for entry in tree],
     }
 
 
@@ -302,20 +325,4 @@ def _main(pid: int) -> dict[str, Any] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     uid, gid = (int(facts[name].split()[1]) for name in ("Uid", "Gid"))
-    return {"pid": pid, "name": facts["Name"], "user": _user(uid), "group": _group(gid)}
-
-
-@functools.lru_cache(256)  # a status answer does not wait for a slow user database twice
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-@functools.lru_cache(256)
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+    return {"pid": pid, "name": facts["Name"], "user": user_name(uid), "group": group_name(gid)}

@@ -20,7 +20,8 @@ from arje.card.card import Card
 from arje.errors import SetupFailed
 from arje.incarnate.spawn import StdioFds
 from arje.incarnation import Step
-from arje.supervisor.logs import ServiceLog
+from arje.service import pipeline
+from arje.supervisor.servicelog import ServiceLog
 
 _FILES = {
     "file": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
@@ -47,6 +48,9 @@ async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIte
 
         async def one(name: str, what: str, own: int) -> int:
             kind, _, path = what.partition(":")
+            if (piped := _piped(card, log, own)) is not None:
+                stack.callback(os.close, piped)
+                return piped
             if kind == "log" and own:
                 return log.descriptor(name, nursery)
             if kind == "inherit":
@@ -79,6 +83,21 @@ async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIte
             await one("stdout", wanted.stdout, 1),
             await one("stderr", wanted.stderr, 2),
         )
+
+
+def _piped(card: Card, log: ServiceLog, own: int) -> int | None:
+    """Return a new descriptor of the pipe that leads from one service to another, None for what leads elsewhere."""
+    if card.label != log.label:  # a command for a service, which says what it says in that one's log
+        return None
+    if own == 0 and card.label in log.pipes.consumers:
+        return log.pipes.reading(card.label)
+    if own == 1 and card.log.to:
+        if card.log.to not in log.pipes.known:
+            raise _failed(
+                card, pipeline.FIELD, 0, f"no service is called {card.log.to!r}", "add its card: arjectl apply"
+            )
+        return log.pipes.writing(card.log.to)
+    return None
 
 
 def _connect(path: str) -> int:
@@ -114,5 +133,5 @@ async def _in_thread(opening: Callable[[], int]) -> int:
 
 
 def _failed(card: Card, name: str, number: int, detail: str, hint: str) -> SetupFailed:
-    field = f"soma.stdio.{name}"
+    field = name if "." in name else f"soma.stdio.{name}"
     return SetupFailed(card.label, Step.PREPARE, number, field, detail, hint=hint, line=card.source.line_of(field))

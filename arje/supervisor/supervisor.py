@@ -20,6 +20,7 @@ from arje.errors import CardProblem
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator
 from arje.incarnation import Exit, Incarnation
+from arje.paths import TIMERS_NAME
 from arje.service.faults import circle
 from arje.service.order import Graph
 from arje.service.record import Service, StateCause
@@ -28,12 +29,14 @@ from arje.service.table import StateTable
 from arje.supervisor import notify
 from arje.supervisor.bells import Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
+from arje.supervisor.events import Events
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.ties import Ties
+from arje.supervisor.timers import Timers
 from arje.supervisor.watched import Watched
 
 LOG = log.logger()
@@ -46,7 +49,7 @@ class Supervisor:
     of the cards when they were last loaded; ``paused`` services do not start yet, and what becomes of ``going`` ones is
     not felt by others."""
 
-    def __init__(self, host: Host, logs: Logs) -> None:
+    def __init__(self, host: Host, logs: Logs, state_dir: Path) -> None:
         self.host = host
         host.introduce(self._running)
         self.logs = logs
@@ -69,7 +72,10 @@ class Supervisor:
         self._lives: dict[str, Life] = {}
         self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
+        self.events = Events()
+        self.table.subscribe(self.events.changed)
         self.table.subscribe(self._changed)
+        self.timers = Timers(self, state_dir / TIMERS_NAME)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Hold the nursery of all lives until cancelled."""
@@ -148,8 +154,10 @@ class Supervisor:
             else:
                 self.table.add(card, self.cause(who, card.source.file))
         self.graph = Graph.for_boot(cards)
+        self.timers.take(cards)
         for edge, cycle in self.graph.mended.broken:
             LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
+        self.logs.set_cards(cards)
         self._ring_waiting()
         for service in self.table:  # what a running one requires by its new card is started, as its own start would
             if service.state in _RUNS and self.needs.loss(service.label) is not None:
@@ -165,17 +173,24 @@ class Supervisor:
 
     # -- wishes --------------------------------------------------------------------------------------------------------
 
-    def want(self, label: str, who: str, *, gently: bool = False) -> None:
+    def start(self, label: str, who: str, *, gently: bool = False) -> None:
+        """Arm a timed service, and start any other as ``want`` does. Raises NoSuchService."""
+        if not self.timers.arm(label, who):
+            self.want(label, who, gently=gently)
+
+    def want(self, label: str, who: str, detail: str = "", *, gently: bool = False) -> None:
         """Start a service and what it pulls in, and stop what conflicts with them; nothing once the manager is stopping.
 
-        ``gently``: what conflicts with a service that is wanted already is skipped instead. Raises NoSuchService.
+        Of what it pulls in, a timed service runs when it is required, and is armed else. ``gently``: what conflicts with a
+        service that is wanted already is skipped instead. Raises NoSuchService.
         """
         if self.stopping:
             return
         if self.table.get(label).card.pinned == "stopped" and not is_hand(who):
             return
         taken = {label}
-        for pulled in self.graph.closure([label], self.needs.is_up):
+        closure = self.graph.closure([label], self.needs.is_up)
+        for pulled in closure:
             service = self.table.get(pulled)
             if pulled != label and service.card.pinned == "stopped":
                 continue
@@ -183,11 +198,14 @@ class Supervisor:
                 continue
             if service.state in (State.RUNNING, State.RELOADING, State.STARTING, State.WAITING):
                 continue
+            if pulled != label and service.card.timer and not set(closure).intersection(self.graph.dependents(pulled)):
+                self.timers.arm(pulled, label)
+                continue
             if self.ties.yields(pulled, taken - {pulled} if pulled != label else set(), gently=gently):
                 continue
             taken.add(pulled)
             self.ties.stop_rivals(pulled)
-            why = self.cause(who) if pulled == label else self.cause(label, f"{label} needs it")
+            why = self.cause(who, detail) if pulled == label else self.cause(label, f"{label} needs it")
             self.table.fire(pulled, Event.WANTED, why)
 
     def unwant(self, label: str, who: str) -> None:
@@ -278,6 +296,7 @@ class Supervisor:
     async def stop_all(self, who: str) -> None:
         """Stop every service, dependents first, then kill what is left below us. Ends when nothing more can be done."""
         self.stopping = True
+        self.timers.stop()
         for service in self.table:
             if service.state not in WITH_PROCESS:
                 self._attempt_to_unwant(service.label, who)

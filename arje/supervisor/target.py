@@ -31,6 +31,9 @@ async def switch(supervisor: Supervisor, label: str, who: str) -> list[Service]:
     keep = _kept(supervisor, [label, *ignoring])
     going = [s.label for s in table if s.label not in keep and _is_on(s)]
     supervisor.want(label, who)
+    for service in table:
+        if service.label not in keep and not service.card.ignore_isolate:
+            supervisor.timers.disarm(service.label, who)
     async with trio.open_nursery() as nursery:
         for other in going:
             nursery.start_soon(_stop_in_turn, supervisor, other, frozenset(going), f"{who}: target {label}")

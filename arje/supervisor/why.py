@@ -27,6 +27,7 @@ def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
             detail = "; ".join(filter(None, (detail, waits(supervisor, service))))
         if service.state is State.STOPPED and who == "cards.d" and service.card.enabled and service.card.hooked_to:
             detail = f"started by {', '.join(_hooks(supervisor, service))}"
+        detail = "; ".join(filter(None, (detail, supervisor.timers.words(service.label))))
         found.append(_link(service, who, detail))
         found += (_link(service, "cards.d", told) for told in broken(supervisor, service.label))
         if who in table:

@@ -117,6 +117,8 @@ def test_a_slow_verb_is_given_up_on_request(manage: Manage) -> None:
         "start a",
         "restart a",
         "wait a",
+        "timers",
+        "trigger a",
         "a stop",
         "status b",
         "no-such-verb",

@@ -261,8 +261,11 @@ def live(connection: socket.socket, base: Path | None, known: CapabilitySet) -> 
     if request.get("user"):
         become_nobody()
         base, known = None, CapabilitySet.detect(None)
-    incarnator = Incarnator(known, base)
+    incarnator = Incarnator(known, base, spares=request.get("spares", 0))
     card = card_of(place, request)
+    if incarnator.spares.wanted:
+        tell(incarnator, base, card)  # the first start makes those of the next
+        incarnator.spares.settle()
     if request.get("hold"):
         hold_at_gate(say)
     say("ready")
@@ -271,7 +274,12 @@ def live(connection: socket.socket, base: Path | None, known: CapabilitySet) -> 
         resource.setrlimit(resource.RLIMIT_NOFILE, (request["nofile"], LOWERED["nofile"][1]))
     if "nproc" in request:
         resource.setrlimit(resource.RLIMIT_NPROC, (request["nproc"], request["nproc"]))
-    say("done", **tell(incarnator, base, card, Observer() if request.get("observe") else None))
+    before = Census(base)
+    told = tell(incarnator, base, card, Observer() if request.get("observe") else None)
+    if incarnator.spares.wanted:  # a thread makes the next ones while it is told
+        incarnator.close()
+        told["leaks"] = [leak for leak in Census(base).leaks(before) if "was closed" not in leak]
+    say("done", **told)
 
 
 def live_apart() -> None:

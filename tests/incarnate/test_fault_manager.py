@@ -268,15 +268,15 @@ class TestWithoutStrace:
 
     @pytest.mark.parametrize("limit", range(5, 24))
     def test_few_descriptors_are_told_and_none_is_lost(self, bed: Nursery, limit: int) -> None:
-        """The manager has three and a socket, the driver's pipes are four; a spawn needs some, its child some more."""
-        told = bed.run({"card": "pid", "nofile": limit + 8})
+        """The manager has three, a socket and its mounts, the driver four pipes; a spawn needs some, its child more."""
+        told = bed.run({"card": "pid", "nofile": limit + 9})
         assert sound(told) == []
         if told["outcome"] != "started":
             assert told["outcome"] == "failed", told
             assert told["errno"] == errno.EMFILE, told
 
     def test_a_child_with_too_few_descriptors_says_so(self, bed: Nursery) -> None:
-        told = bed.run({"card": "plain", "nofile": 12})
+        told = bed.run({"card": "plain", "nofile": 13})
         assert (*ended(told), sound(told)) == ("failed", "descriptors", errno.EMFILE, []), told
 
     def test_an_ordinary_user_with_too_many_processes_is_told(self, bed: Nursery) -> None:

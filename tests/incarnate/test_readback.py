@@ -256,7 +256,7 @@ def test_a_read_only_bind_on_a_file_system_of_the_cards_own_is_looked_at_too() -
     card = Card(label="test", payload=Native(exec="/bin/true"), soma=soma)
     blueprint = plan.make(replace(card, soma=replace(soma, tmpfs=soma.tmpfs[:1])), CapabilitySet.detect(None))
     blueprint = replace(blueprint, soma=soma)
-    usr = Facts.of_process("self").beside.place_of("/usr")
+    usr = Facts.of_now().place_of("/usr")
     line = "{} {} {} {} {} {},relatime - ext4 /dev/x rw\n"
     own = line.format(9, 8, "0:99", "/", "/srv/data/own", "rw")
     for how in ("ro", "rw"):

@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 import trio
 
-from arje.control.handlers import METHODS, Door
+from arje.control.handlers import METHODS, STREAMS, Door
 from arje.control.server import Connection
 from arje.ctl.client import CallError, Client
 from tests.conftest import NOBODY, ROOT, Manager, needs_root, sh
@@ -71,8 +71,8 @@ def test_every_interface_that_is_named_is_described(manager: Manager, name: str)
 
 def test_the_description_and_the_methods_agree() -> None:
     described = Interface(DESCRIPTION.read_text()).methods
-    assert set(described) == {*METHODS, "Follow"}
-    for name, method in METHODS.items():
+    assert set(described) == {*METHODS, *STREAMS}
+    for name, method in (METHODS | STREAMS).items():
         assert tuple(described[name][0]) == method.parameters, name
 
 
@@ -93,6 +93,8 @@ EVERYTHING = {
     "picky": 'contracts = [{any = ["once", "nothing"]}]\nrequires = {group = "undegraded"}\n'
     + sh("exec sleep infinity"),
     "skipped": 'only_if_exists = "/no/such"\n' + sh("true"),
+    "timed": sh("true") + '[timer]\nevery = "1h"\n[supervision]\nkind = "one-shot"\n',
+    "busy": sh("exec sleep infinity") + '[timer]\nevery = "50ms"\nafter_start = 0\n',
 }
 
 
@@ -107,7 +109,21 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
     manager.write("wrong", "colour = 1")
     card = (manager.cards / "new.toml").read_text()
     calls: list[tuple[str, dict[str, Any]]] = [
-        *((name, {}) for name in ("Ping", "GetManager", "List", "Logs", "Doctor", "Plan", "Schema", "Apply")),
+        *(
+            (name, {})
+            for name in (
+                "Ping",
+                "GetManager",
+                "List",
+                "Logs",
+                "Events",
+                "Processes",
+                "Doctor",
+                "Plan",
+                "Schema",
+                "Apply",
+            )
+        ),
         *(("Why", {"label": label}) for label in EVERYTHING if label != "copy@"),
         *(
             ("Deps", {"label": label, "reverse": reverse})
@@ -125,7 +141,9 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Check", {"name": "x.toml", "text": sh("true", 'hostname = "h"')}),
         ("Start", {"labels": ["refused", "broken", "running"]}),
         ("Target", {"label": "down"}),
-        ("Stop", {"labels": ["group", "down"], "force": None}),
+        ("Start", {"labels": ["timed"]}),
+        ("Trigger", {"labels": ["timed", "running"]}),
+        ("Stop", {"labels": ["group", "down", "timed"], "force": None}),
         ("Restart", {"labels": ["running"]}),
         ("TryRestart", {"labels": ["running", "down"]}),
         ("Reload", {"labels": ["running", "down"]}),
@@ -160,11 +178,15 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         told.add(name)
     follower = Client(manager.socket, 30)
     reply = next(follower.follow("Follow", labels=["running"], lines=10))
-    follower.close()
     assert list(interface.faults(reply, interface.methods["Follow"][1])) == []
-    follower = Client(manager.socket, 30)
-    replies = list(follower.follow("Run", command=["sh", "-c", "echo ran"]))
     follower.close()
+    watcher = Client(manager.socket, 30)
+    reply = next(watcher.follow("Monitor", labels=["running"], lines=10))
+    assert list(interface.faults(reply, interface.methods["Monitor"][1])) == []
+    watcher.close()
+    runner = Client(manager.socket, 30)
+    replies = list(runner.follow("Run", command=["sh", "-c", "echo ran"]))
+    runner.close()
     assert [list(interface.faults(reply, interface.methods["Run"][1])) for reply in replies] == [[], []]
     assert told == {*METHODS}
 

@@ -62,7 +62,7 @@ async def supervisor(directory: Path, *cards: Card, error: Exception | None = No
             async for _ in signals:
                 reaper.drain()
 
-    found = Supervisor(Machine(incarnator, reaper), logs)
+    found = Supervisor(Machine(incarnator, reaper), logs, directory / "state")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reap)
         await nursery.start(found.run)
@@ -163,7 +163,8 @@ async def test_a_log_that_cannot_be_written_costs_lines_and_nothing_else(
         await started(found, "a", "b")
         while found.table.get("a").state is not State.DONE:
             await found.bells.wait("a")
-        assert found.logs.of("a").dropped == 2
+        await found.logs.of("a").box.wait_written(30)
+        assert found.logs.of("a").dropped == {"internal error": 2}
         assert [line.text for line in found.logs.of("a").lines] == ["one", "two"]
         assert found.table.get("b").state is State.RUNNING
 

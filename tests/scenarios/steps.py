@@ -39,10 +39,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from arje.kernel import process
-from tests.conftest import Manager
+from tests.conftest import NOBODY, ROOT, Manager, python_for_nobody
 
 PATIENCE = 30.0  # seconds for what becomes so
 NAMESPACES = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
+AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 _numbers = itertools.count()
 
 
@@ -51,8 +52,18 @@ class Init(Manager):
 
     def __init__(self, directory: Path, *words: str, user: bool = False) -> None:
         super().__init__(directory, *words, prefix=NAMESPACES, user=user)
+        self._user = user
         own = self.process.pid
         self.pid = int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
+
+    def ctl(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run arjectl as the user whose manager this is: root out here is nobody in there."""
+        found = python_for_nobody() if self._user else None
+        if found is None:
+            return super().ctl(*words, timeout=timeout)
+        command = [*AS_NOBODY, found[0], "-m", "arje.ctl", "--socket", str(self.socket), *words]
+        env = os.environ | found[1]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, cwd=ROOT, env=env)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Tell it to stop and wait for its end."""
@@ -95,7 +106,7 @@ class Story:
         """Take every step. Raises AssertionError that names the step which does not hold."""
         if self._user:
             for path in (self._place, *self._place.glob("**/*")):
-                os.chown(path, 65534, 65534)
+                os.chown(path, NOBODY, NOBODY)
         self.manager = Init(self._place, *self._words, user=self._user)
         try:
             for number, step in enumerate(self._steps, 1):

@@ -179,3 +179,9 @@ def test_each_verdict_has_its_event(verdict: Verdict, event: Event) -> None:
 def test_a_decision_says_which_rule_made_it() -> None:
     decision = after(Supervision(restart=RestartWhen.ON_FAILURE), KILLED)
     assert decision.detail == "signal KILL, restart = on-failure, again in 0.2 s"
+
+
+@pytest.mark.parametrize(("wait", "told"), [(0.2, "0.2"), (1.2345, "1.23"), (999.7, "1000"), (3600, "3600")])
+def test_a_wait_is_told_as_a_person_writes_it(wait: float, told: str) -> None:
+    supervision = Supervision(restart=RestartWhen.ALWAYS, initial=wait, max=wait)
+    assert after(supervision, CODE).detail.endswith(f"again in {told} s")

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from arje.incarnate.neighbours import Neighbours
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation, Step
 from arje.kernel.process import Process
+from arje.service.calendar import zone_of
 from arje.service.record import Service
 from arje.service.state import State
-from arje.supervisor.logs import Logs, ServiceLog
+from arje.supervisor.logs import Logs
 from arje.supervisor.notify import NotifySocket
 from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.servicelog import ServiceLog
 from arje.supervisor.supervisor import Supervisor
 
 KILL = 9
@@ -187,6 +190,10 @@ class PlayedHost:
     wrong: list[str] = field(default_factory=list)
     orphans: int = 0
     dead: bool = False  # whether questions hang
+    epoch: float = EPOCH
+    looks: int = 0  # at the time zone: one for each look at a calendar
+    zone_name: str = "UTC"
+    _clock_set: trio.Event = field(default_factory=trio.Event)
     _nursery: trio.Nursery | None = None
     _pids: Any = field(default_factory=lambda: itertools.count(100))
     _begun: dict[str, int] = field(default_factory=dict)
@@ -232,7 +239,23 @@ class PlayedHost:
         return trio.current_time()
 
     def wall(self) -> float:
-        return EPOCH + trio.current_time()
+        return self.epoch + trio.current_time()
+
+    def zone(self) -> tzinfo:
+        self.looks += 1
+        return zone_of(self.zone_name)
+
+    async def clock_changed(self) -> None:
+        await self._clock_set.wait()
+        self._clock_set = trio.Event()
+
+    def machine_id(self) -> str:
+        return "played"
+
+    def set_clock(self, wall: float) -> None:
+        """Let somebody set the wall clock."""
+        self.epoch = wall - trio.current_time()
+        self._clock_set.set()
 
     @asynccontextmanager
     async def stdio(self, card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIterator[StdioFds]:
@@ -309,7 +332,7 @@ async def playing(
     """A supervisor of these cards in a play. At its end it stops all, within virtual hours, and nothing may be left."""
     host = PlayedHost({label: (play,) if isinstance(play, Play) else play for label, play in plays.items()})
     logs = Logs(directory / "logs")
-    found = Supervisor(host, logs)
+    found = Supervisor(host, logs, directory / "state")
     async with trio.open_nursery() as nursery, host.running():
         await nursery.start(found.run)
         found.set_cards(list(cards), "test")

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from arje.card.card import Card
+from arje.card.command import Command
+from arje.card.hooks import Hooks
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind, Supervision
 from tests.supervisor.played import Play, card
 from tests.supervisor.world import HAND, HARD, KEPT, Move, run
 
+COMMAND = Command(exec="/played")
 ONCE = Supervision(kind=Kind.ONE_SHOT)
 VIRTUAL = Card(label="a", payload=Virtual())
 NEEDS = card("b", requires=("a",))
@@ -20,6 +23,13 @@ NEEDS = card("b", requires=("a",))
 ALONE = {
     "a daemon": ([card("a")], 12),
     "a daemon that starts again": ([card("a", supervision=KEPT)], 12),
+    "hooks before and after": (
+        [card("a", hooks=Hooks(pre=(COMMAND,), cleanup=(COMMAND,)))],
+        10,
+    ),
+    "hooks beside": ([card("a", hooks=Hooks(post=(COMMAND,), ready=(COMMAND,), stop=(COMMAND,)))], 10),
+    "a scripted pair": ([card("a", supervision=Supervision(kind=Kind.SCRIPTED), hooks=Hooks(stop=(COMMAND,)))], 10),
+    "a stop in steps": ([card("a", supervision=Supervision(stop=(("INT", 2), ("TERM", 3))))], 12),
     "a one-shot": ([card("a", supervision=ONCE)], 12),
 }
 TOGETHER = {
@@ -62,7 +72,7 @@ def explore(directory: Path, cards: Sequence[Card], depth: int, *, pairs: bool, 
 @pytest.mark.parametrize("name", ALONE)
 def test_every_move_of_one_service_in_every_moment(tmp_path: Path, name: str, play: Play) -> None:
     cards, least = ALONE[name]
-    assert explore(tmp_path, cards, 5 if play is HAND else 3, pairs=True, play=play) >= least
+    assert explore(tmp_path, cards, 4 if play is HAND else 3, pairs=True, play=play) >= least
 
 
 @pytest.mark.usefixtures("quiet")

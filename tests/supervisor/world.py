@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from arje.card.card import Card
+from arje.card.hooks import Hooks
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind, RateLimit, RestartWhen, Supervision
 from arje.errors import SetupFailed
@@ -55,14 +56,17 @@ class World:
     def moves(self) -> list[Move]:
         """Return the moves that mean something now."""
         found: list[Move] = [(verb, label) for label in self.labels for verb in ("want", "unwant", "again")]
-        for label in self.labels:
-            for actor in self.host.alive(label):
-                found += [(verb, label) for verb in (("good", "bad") if actor.born else ("confirm", "break"))]
-                if KILL in actor.heard:
-                    found.append(("die", label))
+        for actor in self._alive():
+            found += [(verb, actor.label) for verb in (("good", "bad") if actor.born else ("confirm", "break"))]
+            if KILL in actor.heard:
+                found.append(("die", actor.label))
         if self._next() < inf:
             found.append(("tick", ""))
         return found
+
+    def _alive(self) -> list[Actor]:
+        """Return every process, those of commands as well."""
+        return [actor for actor in self.host.actors if not actor.ended.is_set()]
 
     @staticmethod
     def _next() -> float:
@@ -114,14 +118,16 @@ class World:
             return "arje itself failed"
         if alive and state not in WITH_PROCESS:
             return "its process still runs"
-        if state is State.RUNNING and not alive and not virtual:
+        bodiless = virtual or service.card.supervision.kind is Kind.SCRIPTED
+        if state is State.RUNNING and not alive and not bodiless:
             return "it has no process"
-        if state is State.RUNNING and service.incarnation is None and not virtual:
+        if state is State.RUNNING and service.incarnation is None and not bodiless:
             return "its record has no incarnation"
         if (service.backoff_until is not None) is not (state is State.BACKOFF):
             return f"back-off until {service.backoff_until}"
         stop = service.card.supervision.stop_timeout + DYING
-        if state is State.STOPPING and not service.is_stuck and self.host.now() > service.since + stop:
+        hooked = service.card.hooks != Hooks()
+        if state is State.STOPPING and not hooked and not service.is_stuck and self.host.now() > service.since + stop:
             return f"for more than {stop:g} s"
         over = [name for name in service.card.requires if self._is_over(name, label)]
         if over and state is State.WAITING:
@@ -158,15 +164,14 @@ class World:
         """Let the world be kind for a long time: set-ups succeed, who is told to go goes. Then nothing is on its way."""
         end = trio.current_time() + LONG
         while True:
-            for actor in [actor for label in self.labels for actor in self.host.alive(label)]:
+            for actor in self._alive():
                 if not actor.born and KILL not in actor.heard:
                     actor.confirm()
                 elif actor.heard or self._is_once(actor):
                     self.host.ended(actor, GOOD)
             await self.quiet()
             self.hold()
-            waits = [actor for label in self.labels for actor in self.host.alive(label) if self._waits_for_us(actor)]
-            if waits:
+            if any(self._waits_for_us(actor) for actor in self._alive()):
                 continue
             seconds = self._next()
             if trio.current_time() + seconds > end:
@@ -182,7 +187,10 @@ class World:
         return not actor.born or bool(actor.heard) or self._is_once(actor)
 
     def _is_once(self, actor: Actor) -> bool:
-        return self.found.table.get(actor.label).card.supervision.kind is Kind.ONE_SHOT
+        """Whether it ends by itself, and well: a command does, and what has its work done then."""
+        if ":" in actor.label:
+            return True
+        return self.found.table.get(actor.label).card.supervision.kind in (Kind.ONE_SHOT, Kind.SCRIPTED)
 
     def _could_start(self, service: Service) -> bool:
         """Whether all that a service requires is up, and nothing that it comes after is on its way."""
@@ -208,8 +216,8 @@ class World:
         for service in self.found.table:
             if service.state not in (State.STOPPED, State.FAILED, State.DONE):
                 raise Wrong(f"{service.label} is {service.state.value} after the end")
-            if self.host.alive(service.label):
-                raise Wrong(f"a process of {service.label} is left")
+        if left := self._alive():
+            raise Wrong(f"a process of {left[0].label} is left")
 
     def key(self) -> tuple[object, ...]:
         """Return what tells this moment from others: what may happen from here depends on nothing else."""
@@ -218,7 +226,10 @@ class World:
             actors = [(actor.born, KILL in actor.heard, bool(actor.heard)) for actor in self.host.alive(service.label)]
             reason = service.failure.reason.value if service.failure else ""
             found.append((service.state, service.wanted, service.is_stuck, reason, tuple(actors)))
-        return tuple(found)
+        commands = tuple(
+            (actor.label, actor.born, KILL in actor.heard) for actor in self._alive() if ":" in actor.label
+        )
+        return (*found, commands)
 
 
 @asynccontextmanager

@@ -49,7 +49,7 @@ def _new(facts: Facts, ours: Facts, point: str, kind: str, *options: str) -> Ans
     if mount is None or mount.kind != kind:
         return Answer(mount.kind if mount else "", False)
     all_of_it = mount.options | mount.super_options
-    own = mount.device not in facts.beside.devices
+    own = mount.device not in ours.now.devices
     return Answer(_text(mount, *all_of_it.intersection(options)), own and all_of_it.issuperset(options))
 
 
@@ -65,7 +65,7 @@ def _sysfs(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     """Of a net namespace that it shares with the manager it is the manager's own file system, mounted again."""
     mount = facts.mount_at("/sys")
     ok = mount is not None and mount.kind == "sysfs" and "ro" in mount.options
-    own = "net" not in plan.has or (mount is not None and mount.device not in facts.beside.devices)
+    own = "net" not in plan.has or (mount is not None and mount.device not in ours.now.devices)
     return Answer(_text(mount, "ro") if mount else "", ok and own)
 
 
@@ -115,7 +115,7 @@ def _root(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     granted = f"{mount.kind} {mount.root}"
     if overlay_is_root(plan.soma) and "overlay" in plan.has:
         return Answer(granted, mount.kind == "overlay")
-    return Answer(granted, facts.beside.is_at(new_root(plan.soma), (mount.device, mount.root)))
+    return Answer(granted, ours.now.is_at(new_root(plan.soma), (mount.device, mount.root)))
 
 
 def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
@@ -124,7 +124,7 @@ def _bind(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
     if mount is None:
         gone = bind.optional and not os.path.lexists(bind.source)
         return Answer("its source is missing" if gone else "", gone)
-    same = facts.beside.is_at(bind.source, (mount.device, mount.root))
+    same = ours.now.is_at(bind.source, (mount.device, mount.root))
     writable = _writable(facts, plan, bind.where) if bind.read_only else ()
     how = "ro" if bind.read_only and not writable else "rw"
     return Answer(

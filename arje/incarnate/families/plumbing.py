@@ -38,7 +38,7 @@ def nonsense(soma: Soma) -> Iterator[Nonsense]:
 
 
 def _umask(facts: Facts, ours: Facts, plan: Blueprint, wish: Wish) -> Answer:
-    granted = facts.status["Umask"]
+    granted = facts.field("Umask")
     return Answer(granted, int(granted, 8) == plan.soma.umask)
 
 
