@@ -220,6 +220,7 @@ class Supervisor:
         """Stop a service and start it again. Raises NoSuchService."""
         if self.table.get(label).state in WITH_PROCESS:
             self.unwant(label, who)
+            self.ties.stop_rivals(label)  # one that waits for this end would wait for ever
             self.table.fire(label, Event.WANTED, self.cause(who, "restart"))
         else:
             self.want(label, who)

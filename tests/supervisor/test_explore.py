@@ -9,6 +9,7 @@ import pytest
 
 from arje.card.card import Card
 from arje.card.command import Command
+from arje.card.edges import Contract, Reaction, Term
 from arje.card.hooks import Hooks
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind, Supervision
@@ -43,6 +44,19 @@ TOGETHER = {
     "what has no process requires": ([Card(label="b", payload=Virtual(), requires=("a",)), card("a")], 20),
     "requires one of two": (
         [card("a", provides=("x",)), card("c", provides=("x",)), card("b", requires=("x",))],
+        40,
+    ),
+    "conflicts": ([card("a"), card("b", conflicts=("a",))], 30),
+    "waits for": ([card("a"), card("b", waits_for=("a",))], 30),
+    "part of": ([card("a"), card("b", part_of=("a",))], 30),
+    "requisite": ([card("a"), card("b", requisite=("a",))], 20),
+    "restarts with it": (
+        [card("a", supervision=KEPT), card("b", requires=("a",), terms=(Term(name="a", on_restart=Reaction.RESTART),))],
+        30,
+    ),
+    "does not recover": ([card("a"), card("b", requires=("a",), terms=(Term(name="a", recover=False),))], 30),
+    "a quorum with a grace": (
+        [card("a"), card("c"), card("b", contracts=(Contract(of=("a", "c"), at_least=2, grace=3),))],
         40,
     ),
     "a chain": ([card("a", supervision=KEPT), NEEDS, card("c", requires=("b",))], 30),

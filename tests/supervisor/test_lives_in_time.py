@@ -325,3 +325,14 @@ async def test_who_counted_as_up_by_its_old_card_starts_again_for_those_who_requ
         found.set_cards([card("db"), web], "apply")
         await reach(found, "db", State.RUNNING)
         assert times(found, "web", State.RUNNING) == [1]
+
+
+async def test_a_restart_of_who_was_to_make_room_takes_the_room_back(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with playing(tmp_path, card("a"), card("b", conflicts=("a",)), a=Play(heeds=3)) as (found, _):
+        found.want("a", "test")
+        await reach(found, "a", State.RUNNING)
+        found.want("b", "test")
+        before = found.table.get("a")
+        found.again("a", "test")
+        assert (await found.settled_again(before)).state is State.RUNNING
+        assert (found.table.get("b").state, found.table.get("b").cause.who) == (State.STOPPED, "a")

@@ -129,14 +129,18 @@ class World:
         hooked = service.card.hooks != Hooks()
         if state is State.STOPPING and not hooked and not service.is_stuck and self.host.now() > service.since + stop:
             return f"for more than {stop:g} s"
-        over = [name for name in service.card.requires if self._is_over(name, label)]
+        for rival in service.card.conflicts:
+            if alive and any(actor.born for actor in self.host.alive(rival)):
+                return f"it runs beside {rival}"
+        requires = (*service.card.requires, *service.card.requisite)
+        over = [name for name in requires if self._is_over(name, label)]
         if over and state is State.WAITING:
             return f"nothing more comes of {over}"
-        lost = [name for name in service.card.requires if self._is_lost(name, label)]
+        lost = [name for name in requires if self._is_lost(name, label)]
         if lost and state in (State.STARTING, State.RUNNING):
             return f"it has lost {lost}"
-        missing = [name for name in service.card.requires if not self._is_up(name, label)]
-        if service.lacks_dependency and service.wanted and not missing:
+        missing = [name for name in requires if not self._is_up(name, label)]
+        if service.lacks_dependency and service.wanted and not missing and not self._breaks(service):
             return "what it had failed for is up again"
         return ""
 
@@ -180,8 +184,18 @@ class World:
         for service in self.found.table:
             if service.state in (State.STARTING, State.STOPPING, State.BACKOFF, State.RELOADING):
                 raise Wrong(f"{service.label} is {service.state.value} for ever")
+            if service.state is State.RUNNING and (broken := self._breaks(service)):
+                raise Wrong(f"{service.label} runs for ever although too few are up: {broken}")
             if service.state is State.WAITING and self._could_start(service):
                 raise Wrong(f"{service.label} waits for nothing")
+
+    def _breaks(self, service: Service) -> list[str]:
+        """Return the contracts of which too few are up."""
+        return [
+            str(contract)
+            for contract in service.card.contracts
+            if sum(self._is_up(name, service.label) for name in contract.of) < contract.at_least
+        ]
 
     def _waits_for_us(self, actor: Actor) -> bool:
         return not actor.born or bool(actor.heard) or self._is_once(actor)
@@ -194,7 +208,11 @@ class World:
 
     def _could_start(self, service: Service) -> bool:
         """Whether all that a service requires is up, and nothing that it comes after is on its way."""
-        needed = all(self._is_up(name, service.label) for name in service.card.requires)
+        needed = all(
+            self._is_up(name, service.label)
+            for name in (*service.card.requires, *service.card.requisite, *service.card.waits_for)
+        )
+        needed = needed and not self._breaks(service)
         coming = any(other.state in (State.STARTING, State.BACKOFF, State.STOPPING) for other in self.found.table)
         waits = any(other.state is State.WAITING and other is not service for other in self.found.table)
         return needed and not coming and not waits
