@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import time
 
+from arje.ctl.exitcodes import Query
 from arje.ctl.words import clock, duration, escape, many
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Iterator
 
+    from arje.ctl.client import Client
     from arje.ctl.render import Data
     from arje.ctl.words import Paper
 
 _COLUMNS = ("NEXT", "LEFT", "LAST", "PASSED", "SERVICE", "WHAT")
+
+
+def timers(client: Client, args: Namespace, paper: Paper) -> int:
+    """The verb: the timers of some services, or of all that have one."""
+    services = client.call("List", labels=args.labels, full=False)["services"]
+    timed = [service for service in services if service["timer"]]
+    if args.json:
+        paper.line(json.dumps({service["label"]: service["timer"] for service in timed}))
+    else:
+        table(paper, timed)
+    return Query.TRUE
 
 
 def table(paper: Paper, services: list[Data]) -> None:

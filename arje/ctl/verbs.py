@@ -184,13 +184,7 @@ def _trigger(client: Client, args: Namespace, paper: Paper) -> int:
 def _timers(client: Client, args: Namespace, paper: Paper) -> int:
     from arje.ctl import timers
 
-    services = client.call("List", labels=args.labels, full=False)["services"]
-    timed = [service for service in services if service["timer"]]
-    if args.json:
-        _json(paper, {service["label"]: service["timer"] for service in timed})
-    else:
-        timers.table(paper, timed)
-    return Query.TRUE
+    return timers.timers(client, args, paper)
 
 
 def _stop(client: Client, args: Namespace, paper: Paper) -> int:

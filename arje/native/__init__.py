@@ -317,26 +317,6 @@ def read_signals(fd: int) -> list[tuple[int, int, int]]:
     return [(out[3 * i], out[3 * i + 1], out[3 * i + 2]) for i in range(count)]
 
 
-def clock_watch() -> int:
-    """Return a non-blocking descriptor that is readable when CLOCK_REALTIME was set or the machine has slept.
-
-    Read it with :func:`was_set`. Raises OSError (timerfd_create(2)).
-    """
-    return _check(_lib.arje_clock_watch())
-
-
-def was_set(fd: int) -> bool:
-    """Whether the clock was set since the last call. Raises OSError."""
-    try:
-        os.read(fd, 8)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno != errno.ECANCELED:
-            raise
-    return True
-
-
 def inotify_init() -> int:
     """Return a non-blocking inotify(7) descriptor. Raises OSError."""
     return _check(_lib.arje_inotify_init())

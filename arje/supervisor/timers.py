@@ -3,8 +3,9 @@
 The rule, which every verb follows: *a timed service is armed where another would be started*. ``arjectl start``, the boot
 for an enabled card, and ``apply`` for a new one or a new timer arm it and run nothing. ``arjectl stop`` disarms it, and
 ends the run that there is. ``arjectl trigger`` runs it now, and so does whoever requires it; the timer feels that as a
-start like any other (``every`` counts from it), and stays armed or not as it was. ``arjectl restart`` restarts a run; when
-there is none it arms.
+start like any other (``every`` counts from it), and stays armed or not as it was. Who only wants it (``wants``, or its own
+``wanted_by``) has it armed. ``arjectl restart`` restarts a run; when there is none it arms. A switch to a target disarms
+what the target does not pull in.
 
 A service that waits for its timer is in the state in which its last run left it, ``stopped`` before the first: nobody
 waits for it, and its failure is to be seen. Whether it is armed, and when it is due, stands beside the state.

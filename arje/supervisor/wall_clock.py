@@ -14,6 +14,7 @@ import trio
 
 from arje import log, native
 from arje.kernel.clock import LOCALTIME, zone_mark
+from arje.native import clock
 
 LOG = log.logger()
 _CHANGES = 0x8 | 0x40 | 0x80 | 0x100 | 0x200  # close_write, moved_from, moved_to, create, delete (inotify(7))
@@ -42,7 +43,7 @@ class WallClock:
         if self._clock >= 0:
             return
         try:
-            self._clock = native.clock_watch()
+            self._clock = clock.watch()
         except OSError as error:
             LOG.warning("it is not noticed when the clock is set", error=error.strerror)
         try:
@@ -52,7 +53,7 @@ class WallClock:
             LOG.warning("it is not noticed when the time zone is changed", error=error.strerror)
 
     def _has_changed(self) -> bool:
-        before, was_set = self._mark, self._clock >= 0 and native.was_set(self._clock)
+        before, was_set = self._mark, self._clock >= 0 and clock.was_set(self._clock)
         if self._zone >= 0:
             with contextlib.suppress(BlockingIOError):
                 os.read(self._zone, 65536)

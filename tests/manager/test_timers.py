@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from arje import native
+from arje.native import clock
 from tests.conftest import Manager, needs_root, sh
 
 Manage = Callable[..., Manager]
@@ -210,14 +210,14 @@ def test_a_bad_timer_is_a_problem_with_its_line(manage: Manage) -> None:
 
 @needs_root
 def test_the_kernel_tells_of_a_clock_that_is_set() -> None:
-    fd = native.clock_watch()
+    fd = clock.watch()
     try:
-        assert not native.was_set(fd)
+        assert not clock.was_set(fd)
         try:
             time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME))
         except PermissionError:
             pytest.skip("this root may not set the clock")
-        assert native.was_set(fd)
-        assert not native.was_set(fd)
+        assert clock.was_set(fd)
+        assert not clock.was_set(fd)
     finally:
         os.close(fd)

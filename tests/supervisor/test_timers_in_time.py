@@ -17,6 +17,7 @@ from arje.card.timer import Overlap, Timer
 from arje.service import timing
 from arje.service.calendar import zone_of
 from arje.service.state import State
+from arje.supervisor import target
 from arje.supervisor.supervisor import Supervisor
 from tests.supervisor.played import BAD, Play, PlayedHost, card, playing, reach
 
@@ -118,6 +119,29 @@ async def test_who_requires_a_timed_service_gets_a_run_and_does_not_hang(
         found.start("b", "cards.d")
         assert (await reach(found, "b", State.RUNNING)).since == 5
         assert starts(host) == [0]
+
+
+@pytest.mark.parametrize("edge", ["wants", "wanted_by"])
+async def test_a_timed_service_that_is_only_wanted_is_armed(
+    tmp_path: Path, autojump_clock: MockClock, edge: str
+) -> None:
+    asker = card("b", wants=("a",)) if edge == "wants" else card("b")
+    service = timed(Timer(every=10), wanted_by=("b",) if edge == "wanted_by" else (), enabled=edge == "wanted_by")
+    async with playing(tmp_path, service, asker, a=Play(runs=1)) as (found, host):
+        found.want("b", "test")
+        assert (await reach(found, "b", State.RUNNING)).since == 0
+        await pass_by(15)
+        assert starts(host) == [10]
+
+
+async def test_a_switch_to_a_target_disarms_what_it_does_not_pull_in(tmp_path: Path, autojump_clock: MockClock) -> None:
+    aim, inside = Card(label="aim", wants=("b",)), card("b", timer=(Timer(every=10),), supervision=ONCE)
+    stays = card("c", timer=(Timer(every=10),), ignore_isolate=True)
+    async with playing(tmp_path, timed(Timer(every=10)), aim, inside, stays) as (found, _):
+        for label in "abc":
+            found.start(label, "test")
+        await target.switch(found, "aim", "test")
+        assert [found.timers.is_armed(label) for label in "abc"] == [False, True, True]
 
 
 async def test_who_is_only_ordered_after_a_timed_service_does_not_wait(
