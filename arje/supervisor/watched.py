@@ -40,34 +40,37 @@ class Watched:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._unmet = supervisor.needs.unmet
-        self._tasks: set[str] = set()
+        self._rounds: dict[str, int] = {}  # who is watched, and how often that has begun
 
     def begin(self, label: str) -> None:
-        """Watch a service's conditions from now until it is at rest; it may not start before they were looked at."""
-        if label in self._tasks:
-            return
-        self._tasks.add(label)
+        """Watch a service's conditions from now until it is at rest; it may not start before they were looked at anew."""
+        known = label in self._rounds
+        self._rounds[label] = self._rounds.get(label, 0) + 1
         self._unmet[label] = UNSEEN
+        if known:  # its task hears of the new round by the bell of the change that has begun it
+            return
         self._supervisor.nursery.start_soon(self._watch, label, name=f"conditions of {label}")
 
     def is_watching(self, label: str) -> bool:
         """Whether what is in ``unmet``, or is not, is so: else the conditions are looked at before each start."""
-        return label in self._tasks
+        return label in self._rounds
 
     async def _watch(self, label: str) -> None:
         table = self._supervisor.table
         try:
             while self._is_wanted(label):
-                tests = table.get(label).card.conditions
+                tests, number = table.get(label).card.conditions, self._rounds[label]
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._look_again_and_again, label)
-                    while self._is_wanted(label) and table.get(label).card.conditions == tests:
+                    while self._is_wanted(label) and self._rounds[label] == number:
+                        if table.get(label).card.conditions != tests:
+                            break
                         await self._supervisor.bells.wait(label)
                     nursery.cancel_scope.cancel()
         except Exception:
             LOG.exception("conditions cannot be watched", service=label)
         finally:
-            self._tasks.discard(label)
+            del self._rounds[label]
             self._unmet.pop(label, None)
             self._supervisor.bells.ring(label)
 

@@ -33,11 +33,11 @@ def test_a_bad_card_disables_only_itself(manage: Manage) -> None:
     assert "nobody" in manager.said()
 
 
-def test_cards_in_a_circle_are_left_out_with_the_whole_path(manage: Manage) -> None:
+def test_cards_in_a_hard_circle_fail_in_sight_with_the_whole_path(manage: Manage) -> None:
     manager = manage({"a": SLEEP, "b": 'requires = ["c"]\n' + SLEEP, "c": 'requires = ["b"]\n' + SLEEP})
     assert manager.settle("a")["state"] == "running"
-    assert [s["label"] for s in manager.call("List", labels=[], full=False)["services"]] == ["a"]
-    assert "b" in manager.said()
+    assert [manager.settle(label)["state"] for label in "bc"] == ["failed", "failed"]
+    assert "b → c → b" in manager.said()
     assert "c.toml" in manager.said()
 
 
