@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Run = Callable[[Client, Namespace, Paper], int]
 
-_LARGEST: Final = 900_000  # bytes of a request with a card in it; the manager hangs up at a mebibyte
-
 
 class Verb:
     """A verb: how it runs, what it is for, its operands (``?`` one or none, ``*`` any, ``+`` some), names hands know.
@@ -54,7 +52,8 @@ class Verb:
         self.needs_manager = needs_manager
 
 
-def _json(paper: Paper, value: Any) -> None:
+def in_json(paper: Paper, value: Any) -> None:
+    """Write a value as one line of JSON."""
     paper.line(json.dumps(value, ensure_ascii=True))
 
 
@@ -62,7 +61,7 @@ def _status(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=bool(args.labels), look=bool(args.labels))["services"]
     manager = client.call("GetManager")["manager"]
     if args.json:
-        _json(paper, {"manager": manager, "services": services})
+        in_json(paper, {"manager": manager, "services": services})
     elif args.labels:
         from arje.ctl import detail
 
@@ -83,7 +82,7 @@ def _status(client: Client, args: Namespace, paper: Paper) -> int:
 def _list(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False)["services"]
     if args.json:
-        _json(paper, services)
+        in_json(paper, services)
     else:
         width = max((len(service["label"]) for service in services), default=0)
         for service in services:
@@ -95,7 +94,7 @@ def _list(client: Client, args: Namespace, paper: Paper) -> int:
 def _show(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=True)["services"]
     if args.json:
-        _json(paper, services)
+        in_json(paper, services)
         return Query.TRUE
     for number, service in enumerate(services):
         if number:
@@ -107,7 +106,7 @@ def _show(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _why(client: Client, args: Namespace, paper: Paper) -> int:
     chain = client.call("Why", label=args.labels[0])["chain"]
-    _json(paper, chain) if args.json else render.why(paper, chain)
+    in_json(paper, chain) if args.json else render.why(paper, chain)
     return Query.TRUE
 
 
@@ -115,7 +114,7 @@ def _deps(client: Client, args: Namespace, paper: Paper) -> int:
     from arje.ctl import deps
 
     tree = client.call("Deps", label=args.labels[0], reverse=args.reverse)["tree"]
-    _json(paper, tree) if args.json else deps.show(paper, tree)
+    in_json(paper, tree) if args.json else deps.show(paper, tree)
     return Query.TRUE
 
 
@@ -126,7 +125,7 @@ def _target(client: Client, args: Namespace, paper: Paper) -> int:
 def _degradations(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False, look=True)["services"]
     if args.json:
-        _json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
+        in_json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
     else:
         render.degradations(paper, services)
         render.degradations_summary(paper, services)
@@ -137,7 +136,7 @@ def _doctor(client: Client, args: Namespace, paper: Paper) -> int:
     from arje.ctl import doctor
 
     report = client.call("Doctor")
-    _json(paper, report) if args.json else doctor.show(paper, report)
+    in_json(paper, report) if args.json else doctor.show(paper, report)
     return Query.TRUE
 
 
@@ -166,7 +165,7 @@ def _schema(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _ping(client: Client, args: Namespace, paper: Paper) -> int:
     answer = client.call("Ping")
-    _json(paper, answer) if args.json else paper.line(f"arje {answer['version']}, pid {answer['pid']}")
+    in_json(paper, answer) if args.json else paper.line(f"arje {answer['version']}, pid {answer['pid']}")
     return Query.TRUE
 
 
@@ -189,7 +188,7 @@ def _timers(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False)["services"]
     timed = [service for service in services if service["timer"]]
     if args.json:
-        _json(paper, {service["label"]: service["timer"] for service in timed})
+        in_json(paper, {service["label"]: service["timer"] for service in timed})
     else:
         timers.table(paper, timed)
     return Query.TRUE
@@ -235,14 +234,14 @@ def _wait(client: Client, args: Namespace, paper: Paper) -> int:
 def _results(answer: dict[str, Any], args: Namespace, paper: Paper) -> int:
     results = answer["results"]
     if args.json:
-        _json(paper, results)
+        in_json(paper, results)
     else:
         for found in results:
             render.result(paper, found)
-    return _verdict(results, strict=args.strict)
+    return verdict(results, strict=args.strict)
 
 
-def _verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
+def verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
     """The code of the worst result: a refusal says more than a failure."""
     codes = {"refused": Action.ISOLATION_REFUSED, "dependents": Action.DEPENDENTS, "failed": Action.FAILED}
     found = {codes[result["result"]] for result in results if result["result"] in codes}
@@ -255,86 +254,15 @@ def _verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
 
 
 def _plan(client: Client, args: Namespace, paper: Paper) -> int:
-    from arje.ctl import forecast
+    from arje.ctl import plan_verbs
 
-    if args.labels:
-        return _plan_one(client, args, paper)
-    if args.on:
-        from arje.ctl.arguments import UsageError
-
-        raise UsageError("--on tells of one service or card: arjectl plan X --on FILE")
-    found = client.call("Plan")["plan"]
-    if args.json:
-        _json(paper, found)
-    else:
-        forecast.plan(paper, found)
-        if found["problems"]:
-            paper.line("arjectl apply would change nothing before these are mended; the cards in force stay.")
-        elif found["changes"]:
-            paper.line(f"Take it with: arjectl apply {found['token']}")
-    return Action.CARD_INVALID if found["problems"] else Action.DONE
-
-
-def _plan_one(client: Client, args: Namespace, paper: Paper) -> int:
-    """What a start of one service, or of the cards in a file, would do here or on another host."""
-    from arje.ctl import doctor, forecast
-
-    word, on, where = args.labels[0], None, "here"
-    if args.on:
-        on, where = doctor.read(args.on), f"on the host of {escape(args.on)}"
-    if "/" in word or word.endswith((".toml", ".json")):
-        found = _check(client, word, on)
-    else:
-        found = client.call("Forecast", label=word, on=on)
-    if args.json:
-        _json(paper, found)
-    else:
-        forecast.forecasts(paper, found, where)
-    if found["problems"]:
-        return Action.CARD_INVALID
-    return Action.ISOLATION_REFUSED if any(each["refusal"] for each in found["forecasts"]) else Action.DONE
-
-
-def _check(client: Client, file: str, on: Any) -> dict[str, Any]:
-    """Send a card file's text to the manager; what cannot be sent is a problem like any other."""
-    try:
-        with open(file, "rb") as stream:
-            text = stream.read(_LARGEST + 1).decode()
-        most = _LARGEST - (len(json.dumps(on)) if on else 0)
-        if len(json.dumps(text)) <= most:
-            return client.call("Check", name=file, text=text, on=on)
-        message, remedy = f"larger than {most} bytes", "a card file is small text"
-    except UnicodeDecodeError as error:
-        message, remedy = f"byte {error.object[error.start]:#04x} is not UTF-8", "save the file as UTF-8"
-    except OSError as error:
-        message, remedy = f"cannot be read: {error.strerror}", "check the path and its permissions"
-    problem = {"file": file, "line": 0, "field": "", "message": message, "remedy": remedy}
-    return {"forecasts": [], "problems": [problem]}
+    return plan_verbs.plan(client, args, paper)
 
 
 def _apply(client: Client, args: Namespace, paper: Paper) -> int:
-    from arje.ctl import forecast
+    from arje.ctl import plan_verbs
 
-    found = client.call("Apply", token=args.labels[0] if args.labels else "")["plan"]
-    if args.json:
-        _json(paper, found)
-    else:
-        forecast.plan(paper, found)
-        for each in found["results"]:
-            render.result(paper, each)
-        if found["stale"]:
-            paper.line("Nothing was changed: the cards have changed since that plan. Look again: arjectl plan")
-        elif found["stopping"]:
-            paper.line("Nothing was changed: arje is stopping")
-        elif found["problems"]:
-            paper.line("Nothing was changed: the cards in force stay. Mend the cards, then: arjectl apply")
-    if found["stale"]:
-        return Action.PLAN_CHANGED
-    if found["stopping"]:
-        return Action.FAILED
-    if found["problems"]:
-        return Action.CARD_INVALID
-    return _verdict(found["results"], strict=args.strict)
+    return plan_verbs.apply(client, args, paper)
 
 
 def _set(client: Client, args: Namespace, paper: Paper) -> int:
@@ -345,7 +273,7 @@ def _set(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _heal(client: Client, args: Namespace, paper: Paper) -> int:
     found = client.call("Heal", labels=args.labels)
-    _json(paper, found) if args.json else render.healed(paper, found)
+    in_json(paper, found) if args.json else render.healed(paper, found)
     lost = any(service["degradations"] for service in found["results"])
     return Action.DEGRADED if lost and args.strict else Action.DONE
 
