@@ -1,4 +1,4 @@
-"""Verbs about what would be, and about making it so: plan and apply."""
+"""``arjectl plan`` and ``apply``: what cards on disk would change or get, and the change itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from arje.ctl import doctor, forecast, render
 from arje.ctl.arguments import UsageError
 from arje.ctl.exitcodes import Action
-from arje.ctl.verbs import _json, _verdict
+from arje.ctl.verbs import in_json, verdict
 from arje.ctl.words import escape
 
 TYPE_CHECKING = False
@@ -22,14 +22,14 @@ _LARGEST: Final = 900_000  # bytes of a request with a card in it; the manager h
 
 
 def plan(client: Client, args: Namespace, paper: Paper) -> int:
-    """What the cards on disk would change; of one service or file, what a start would get."""
+    """What the cards on disk would change, or what a start of one would get. Raises UsageError."""
     if args.labels:
         return _plan_one(client, args, paper)
     if args.on:
         raise UsageError("--on tells of one service or card: arjectl plan X --on FILE")
     found = client.call("Plan")["plan"]
     if args.json:
-        _json(paper, found)
+        in_json(paper, found)
     else:
         forecast.plan(paper, found)
         if found["problems"]:
@@ -49,7 +49,7 @@ def _plan_one(client: Client, args: Namespace, paper: Paper) -> int:
     else:
         found = client.call("Forecast", label=word, on=on)
     if args.json:
-        _json(paper, found)
+        in_json(paper, found)
     else:
         forecast.forecasts(paper, found, where)
     if found["problems"]:
@@ -75,10 +75,10 @@ def _check(client: Client, file: str, on: Any) -> dict[str, Any]:
 
 
 def apply(client: Client, args: Namespace, paper: Paper) -> int:
-    """Take the cards on disk."""
+    """Take the cards on disk, all or none."""
     found = client.call("Apply", token=args.labels[0] if args.labels else "")["plan"]
     if args.json:
-        _json(paper, found)
+        in_json(paper, found)
     else:
         forecast.plan(paper, found)
         for each in found["results"]:
@@ -95,4 +95,4 @@ def apply(client: Client, args: Namespace, paper: Paper) -> int:
         return Action.FAILED
     if found["problems"]:
         return Action.CARD_INVALID
-    return _verdict(found["results"], strict=args.strict)
+    return verdict(found["results"], strict=args.strict)

@@ -64,9 +64,9 @@ def _written(client: Client, args: Namespace, paper: Paper, method: str, now: st
         _lines(paper, results)
         for found in more:
             render.result(paper, found)
-    from arje.ctl.verbs import _verdict
+    from arje.ctl.verbs import verdict
 
-    return _verdict(more, strict=False)
+    return verdict(more, strict=False)
 
 
 def _told(args: Namespace, paper: Paper, results: list[dict[str, Any]]) -> int:
@@ -87,7 +87,7 @@ def scale(client: Client, args: Namespace, paper: Paper) -> int:
     """Let a template have so many copies."""
     from arje.ctl import forecast
     from arje.ctl.arguments import UsageError
-    from arje.ctl.verbs import _verdict
+    from arje.ctl.verbs import verdict
 
     if len(args.labels) != 2 or not args.labels[1].isascii() or not args.labels[1].isdecimal():
         raise UsageError("scale what to how many? arjectl scale web@ 3")
@@ -106,7 +106,7 @@ def scale(client: Client, args: Namespace, paper: Paper) -> int:
         paper.line(f"{args.labels[0]}: {args.labels[1]} copies ({escape(found['file'])})")
     if found["problems"]:
         return Action.CARD_INVALID
-    return _verdict(found["results"], strict=False) if found["applied"] else Action.FAILED
+    return verdict(found["results"], strict=False) if found["applied"] else Action.FAILED
 
 
 def _read(file: str) -> dict[str, Any]:

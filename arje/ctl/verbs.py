@@ -52,7 +52,8 @@ class Verb:
         self.needs_manager = needs_manager
 
 
-def _json(paper: Paper, value: Any) -> None:
+def in_json(paper: Paper, value: Any) -> None:
+    """Write a value as one line of JSON."""
     paper.line(json.dumps(value, ensure_ascii=True))
 
 
@@ -60,7 +61,7 @@ def _status(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=bool(args.labels), look=bool(args.labels))["services"]
     manager = client.call("GetManager")["manager"]
     if args.json:
-        _json(paper, {"manager": manager, "services": services})
+        in_json(paper, {"manager": manager, "services": services})
     elif args.labels:
         from arje.ctl import detail
 
@@ -81,7 +82,7 @@ def _status(client: Client, args: Namespace, paper: Paper) -> int:
 def _list(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False)["services"]
     if args.json:
-        _json(paper, services)
+        in_json(paper, services)
     else:
         width = max((len(service["label"]) for service in services), default=0)
         for service in services:
@@ -93,7 +94,7 @@ def _list(client: Client, args: Namespace, paper: Paper) -> int:
 def _show(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=True)["services"]
     if args.json:
-        _json(paper, services)
+        in_json(paper, services)
         return Query.TRUE
     for number, service in enumerate(services):
         if number:
@@ -105,7 +106,7 @@ def _show(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _why(client: Client, args: Namespace, paper: Paper) -> int:
     chain = client.call("Why", label=args.labels[0])["chain"]
-    _json(paper, chain) if args.json else render.why(paper, chain)
+    in_json(paper, chain) if args.json else render.why(paper, chain)
     return Query.TRUE
 
 
@@ -113,7 +114,7 @@ def _deps(client: Client, args: Namespace, paper: Paper) -> int:
     from arje.ctl import deps
 
     tree = client.call("Deps", label=args.labels[0], reverse=args.reverse)["tree"]
-    _json(paper, tree) if args.json else deps.show(paper, tree)
+    in_json(paper, tree) if args.json else deps.show(paper, tree)
     return Query.TRUE
 
 
@@ -124,7 +125,7 @@ def _target(client: Client, args: Namespace, paper: Paper) -> int:
 def _degradations(client: Client, args: Namespace, paper: Paper) -> int:
     services = client.call("List", labels=args.labels, full=False, look=True)["services"]
     if args.json:
-        _json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
+        in_json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
     else:
         render.degradations(paper, services)
         render.degradations_summary(paper, services)
@@ -135,7 +136,7 @@ def _doctor(client: Client, args: Namespace, paper: Paper) -> int:
     from arje.ctl import doctor
 
     report = client.call("Doctor")
-    _json(paper, report) if args.json else doctor.show(paper, report)
+    in_json(paper, report) if args.json else doctor.show(paper, report)
     return Query.TRUE
 
 
@@ -164,7 +165,7 @@ def _schema(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _ping(client: Client, args: Namespace, paper: Paper) -> int:
     answer = client.call("Ping")
-    _json(paper, answer) if args.json else paper.line(f"arje {answer['version']}, pid {answer['pid']}")
+    in_json(paper, answer) if args.json else paper.line(f"arje {answer['version']}, pid {answer['pid']}")
     return Query.TRUE
 
 
@@ -227,14 +228,14 @@ def _wait(client: Client, args: Namespace, paper: Paper) -> int:
 def _results(answer: dict[str, Any], args: Namespace, paper: Paper) -> int:
     results = answer["results"]
     if args.json:
-        _json(paper, results)
+        in_json(paper, results)
     else:
         for found in results:
             render.result(paper, found)
-    return _verdict(results, strict=args.strict)
+    return verdict(results, strict=args.strict)
 
 
-def _verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
+def verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
     """The code of the worst result: a refusal says more than a failure."""
     codes = {"refused": Action.ISOLATION_REFUSED, "dependents": Action.DEPENDENTS, "failed": Action.FAILED}
     found = {codes[result["result"]] for result in results if result["result"] in codes}
@@ -248,7 +249,7 @@ def _verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
 
 def _heal(client: Client, args: Namespace, paper: Paper) -> int:
     found = client.call("Heal", labels=args.labels)
-    _json(paper, found) if args.json else render.healed(paper, found)
+    in_json(paper, found) if args.json else render.healed(paper, found)
     lost = any(service["degradations"] for service in found["results"])
     return Action.DEGRADED if lost and args.strict else Action.DONE
 
