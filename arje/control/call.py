@@ -11,7 +11,7 @@ class InvalidParameter(Exception):
 
 
 _MOST: Final = 10_000  # labels of one call
-_A_YEAR: Final = 366 * 86_400_000  # in milliseconds
+A_YEAR: Final = 366 * 86_400_000  # in milliseconds
 _FOREVER: Final = 10**11  # seconds since the epoch: the year 5138
 #: The parameters of Call.picks.
 PICKS: Final = ("lines", "since", "until", "stream", "grep", "life")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from arje.card.unreadable import Unreadable
-from arje.control.call import Call, InvalidParameter
+from arje.control.call import A_YEAR, PICKS, Call, InvalidParameter
 
 
 class Door(Protocol):
@@ -172,7 +172,7 @@ async def _observe(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _await_end(door: Door, call: Call) -> dict[str, Any]:
-    seconds = call.number("for_ms", 0, _A_YEAR) / 1000 if call.thing("for_ms") is not None else math.inf
+    seconds = call.number("for_ms", 0, A_YEAR) / 1000 if call.thing("for_ms") is not None else math.inf
     return {"result": await door.await_end(call.text("label"), seconds)}
 
 
