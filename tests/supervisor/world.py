@@ -254,7 +254,7 @@ class World:
 async def world(directory: Path, cards: Sequence[Card], clock: MockClock, play: Play = HAND) -> AsyncIterator[World]:
     """Make a world. What is left of it at the end is thrown away."""
     host = PlayedHost(default=play)
-    found = Supervisor(host, Logs(directory))
+    found = Supervisor(host, Logs(directory), directory / "state")
     async with trio.open_nursery() as nursery, host.running():
         await nursery.start(found.run)
         found.set_cards(list(cards), "test")
