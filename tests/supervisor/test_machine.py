@@ -24,6 +24,7 @@ from tests.supervisor.played import Play
 from tests.supervisor.world import HAND, HARD, Wrong, world
 
 LABELS = ("a", "b", "c")
+EDGES = ("requires", "wants", "after", "waits_for", "part_of", "conflicts")
 #: What a card may have. Edges lead to earlier labels only, as circles are no cards; ``x`` is a capability.
 CARDS = st.fixed_dictionaries(
     {
@@ -31,7 +32,7 @@ CARDS = st.fixed_dictionaries(
         "restart": st.sampled_from(["never", "on-failure", "always"]),
         "starts": st.sampled_from([0, 2]),
         "virtual": st.sampled_from([False, False, False, True]),
-        "edges": st.lists(st.tuples(st.sampled_from(["requires", "wants", "after"]), st.integers(0, 3)), max_size=2),
+        "edges": st.lists(st.tuples(st.sampled_from(EDGES), st.integers(0, 3)), max_size=2),
         "provides": st.booleans(),
         "enabled": st.booleans(),
         "environment": st.integers(0, 1),
@@ -42,10 +43,12 @@ CARDS = st.fixed_dictionaries(
 def toml(label: str, shape: dict[str, Any]) -> str:
     """Return a card of this shape."""
     earlier = LABELS[: LABELS.index(label)]
-    edges: dict[str, list[str]] = {"requires": [], "wants": [], "after": []}
+    edges: dict[str, list[str]] = {kind: [] for kind in EDGES}
     for kind, number in shape["edges"]:
         name = (*earlier, "x")[min(number, len(earlier))]
-        if name != "x" or (kind != "requires" and label != "a"):  # somebody else has to provide what is required
+        if name != "x" or (
+            kind in ("wants", "after") and label != "a"
+        ):  # somebody else has to provide what is required
             edges[kind].append(name)
     lines = [f"{kind} = {sorted(set(names))}" for kind, names in edges.items() if names]
     lines += ['provides = ["x"]'] if shape["provides"] and label == "a" else []
@@ -68,9 +71,15 @@ class Stage:
         self._play = play
         self._clock = MockClock()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=(self._run,), kwargs={"clock": self._clock})
+        self._thread = threading.Thread(target=self._play_it)
         self._thread.start()
         self._ready.wait()
+
+    def _play_it(self) -> None:
+        try:
+            trio.run(self._run, clock=self._clock)
+        finally:
+            self._ready.set()  # a world that cannot be made is an error of its first user
 
     async def _run(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
