@@ -111,8 +111,8 @@ def test_the_whole_set_settles_and_every_loss_has_its_cause_and_its_remedy(
 
 def test_the_web_server_answers_and_is_nobody_in_namespaces_of_its_own(manage: Manage, ports: None) -> None:
     manager = manage({"web": CARDS["web"]})
-    manager.settle("web")
-    manager.await_line("web", "Serving HTTP on 127.0.0.1")
+    web = manager.settle("web")
+    assert web["cause"]["detail"] == "127.0.0.1:8017 answers"
     with urllib.request.urlopen("http://127.0.0.1:8017/", timeout=20) as answer:
         assert "GPL-3" in answer.read().decode()
     web = manager.show("web")
@@ -177,6 +177,16 @@ def test_hello_runs_once_under_its_own_name(manage: Manage) -> None:
     assert manager.settle("hello")["state"] == "done"
     assert manager.lines("hello") == ["hello from greeter, pid 2 of my own namespace"]
     assert manager.show("hello")["restarts"] == 0
+
+
+def test_tidy_waits_for_the_night_and_runs_when_it_is_asked_to(manage: Manage) -> None:
+    manager = manage({"tidy": CARDS["tidy"]})
+    armed = manager.settle("tidy")
+    assert (armed["state"], armed["timer"]["armed"], armed["timer"]["runs"]) == ("stopped", True, 0)
+    assert "*-*-* 03:10:00" in manager.ctl("timers").stdout
+    assert manager.ctl("trigger", "tidy").returncode == 0
+    assert manager.settle("tidy")["state"] == "done"
+    assert manager.lines("tidy") == ["tidied 0 files"]
 
 
 def test_limits_runs_with_those_that_the_machine_gives(manage: Manage) -> None:
