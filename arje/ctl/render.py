@@ -205,6 +205,16 @@ def why(paper: Paper, chain: list[Data]) -> None:
         paper.line(f"{arrow}{link['label']} is {state} since {clock(link['wall'])}: {cause(link)}")
 
 
+def history(paper: Paper, services: list[Data]) -> None:
+    """The states of services, oldest first, each with its cause."""
+    for service in services:
+        for moment in service["history"]:
+            state = paper.state(moment["state"], f"{moment['state']:<9}")
+            paper.line(
+                f"{clock(moment['wall'])}  {service['label']}  {paper.mark(moment['state'])}{state}  {cause(moment)}"
+            )
+
+
 def result(paper: Paper, found: Data) -> None:
     """What became of one service that a verb touched."""
     text = {
