@@ -193,6 +193,8 @@ def _books(old: Service, event: Event, state: State, cause: StateCause, changes:
     if state is State.STARTING and old.state is State.WAITING:
         keep = max(old.card.supervision.rate_limit.starts, 1)
         books.update(starts=(*old.starts, cause.at)[-keep:], ready=False, kill_method=None, grants=(), degradations=())
+    if state in (State.STOPPED, State.DONE, State.FAILED):
+        books.update(awaits=())
     if state is not State.BACKOFF:
         books.update(backoff_until=None)
     if state is not old.state:
