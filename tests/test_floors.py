@@ -21,6 +21,7 @@ FLOORS = {
     "incarnate": 3,
     "supervisor": 4,
     "control": 5,
+    "replay": 5,
     "ctl": 5,
     "init": 6,
     "sandbox": 6,

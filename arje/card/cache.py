@@ -26,7 +26,8 @@ import arje
 from arje.card.loader import Loaded
 
 _MOST: Final = 256 * 2**20  # bytes
-_ROOMS: Final = ("arje.card.", "arje.errors")
+#: Recordings (arje/replay) name the last two.
+_ROOMS: Final = ("arje.card.", "arje.errors", "arje.incarnation", "arje.supervisor.conditions")
 
 
 class NoCache(Exception):
@@ -48,7 +49,7 @@ def load(file: Path) -> dict[str, Loaded]:
     if not newline or head != _head(body):
         raise NoCache("corrupt, or of another arje")
     try:
-        return {key: _decode(value) for key, value in json.loads(body).items()}
+        return {key: decode(value) for key, value in json.loads(body).items()}
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, RecursionError) as error:
         raise NoCache(f"corrupt: {error}") from error
 
@@ -58,7 +59,7 @@ def save(file: Path, known: dict[str, Loaded]) -> None:
     entries = {}
     for key, loaded in known.items():
         with contextlib.suppress(TypeError, RecursionError):  # what cannot be kept is judged again
-            entries[key] = _encode(loaded)
+            entries[key] = encode(loaded)
     body = json.dumps(entries, separators=(",", ":")).encode()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = file.with_name(f".{file.name}.{os.getpid()}")
@@ -93,25 +94,25 @@ def _read(file: Path) -> bytes:
         os.close(fd)
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
     """Return a value as JSON has it: a list says in its first item what it is. Raises TypeError."""
     if isinstance(value, Enum):
         return ["e", _name(type(value)), value.value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (tuple, list)):
-        return ["t" if isinstance(value, tuple) else "l", *map(_encode, value)]
+        return ["t" if isinstance(value, tuple) else "l", *map(encode, value)]
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("a key that is no text")
-        return {key: _encode(item) for key, item in value.items()}
+        return {key: encode(item) for key, item in value.items()}
     if isinstance(value, (frozenset, bytes)):
-        return ["f", *map(_encode, sorted(value))] if isinstance(value, frozenset) else ["b", value.hex()]
+        return ["f", *map(encode, sorted(value))] if isinstance(value, frozenset) else ["b", value.hex()]
     if isinstance(value, Path):
         return ["p", str(value)]
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         raise TypeError(f"{type(value).__name__} cannot be kept")
-    return ["c", _name(type(value)), {name: _encode(item) for name, item in _said(value)}]
+    return ["c", _name(type(value)), {name: encode(item) for name, item in _said(value)}]
 
 
 def _name(kind: type) -> str:
@@ -133,18 +134,18 @@ def _is_default(each: dataclasses.Field[Any], item: Any) -> bool:
     return type(item) is type(default) and bool(item == default)  # 1 is not True, nor 1.0
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _decode(item) for key, item in value.items()}
+        return {key: decode(item) for key, item in value.items()}
     if not isinstance(value, list):
         return value
     match value[0]:
         case "t":
-            return tuple([_decode(item) for item in value[1:]])
+            return tuple([decode(item) for item in value[1:]])
         case "l":
-            return [_decode(item) for item in value[1:]]
+            return [decode(item) for item in value[1:]]
         case "f":
-            return frozenset(_decode(item) for item in value[1:])
+            return frozenset(decode(item) for item in value[1:])
         case "b":
             return bytes.fromhex(value[1])
         case "p":
@@ -152,7 +153,7 @@ def _decode(value: Any) -> Any:
         case "e":
             return _kind(value[1])(value[2])
         case "c":
-            return _kind(value[1])(**{name: _decode(item) for name, item in value[2].items()})
+            return _kind(value[1])(**{name: decode(item) for name, item in value[2].items()})
     raise ValueError(f"no kind {value[0]!r}")
 
 

@@ -34,6 +34,7 @@ class Outcome:
         self.incarnation = incarnation
         self.pidfd = child.pidfd
         self._verdict_fd = child.verdict_fd
+        self._verdict: tuple[int, int] | None = None
         self._main_fd = -1
         self._group = group
         self._held = held
@@ -54,8 +55,9 @@ class Outcome:
 
     def exit_of(self, leader: Exit) -> Exit:
         """Return how the payload ended: the reaper's verdict when there is one, else the leader's own end."""
-        verdict = native.read_verdict(self._verdict_fd) if self._verdict_fd >= 0 else None
-        return Exit.from_wait(*verdict) if verdict else leader
+        if self._verdict is None and self._verdict_fd >= 0:  # it can be read once
+            self._verdict = native.read_verdict(self._verdict_fd)
+        return Exit.from_wait(*self._verdict) if self._verdict else leader
 
     def signal_main(self, number: int) -> str:
         """Send the payload a signal; a reaper passes it on, but for KILL, which ends its whole namespace.

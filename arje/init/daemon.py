@@ -40,7 +40,8 @@ _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Options:
     """What the command line decided. ``cards``: directories, the later overriding the earlier. ``state_dir``: for what
     outlives the manager. ``ready_fd`` gets a newline, and is closed, when the socket serves and the enabled services are
-    on their way. ``cache``: where the compiled cards are kept, in the runtime directory unless it says where."""
+    on their way. ``cache``: where the compiled cards are kept, in the runtime directory unless it says where.
+    ``record``: the file in which every input is written down."""
 
     runtime_dir: Path
     cards: tuple[Path, ...]
@@ -48,6 +49,7 @@ class Options:
     state_dir: Path
     ready_fd: int | None = None
     cache: Path | None = None
+    record: Path | None = None
 
 
 def run(options: Options) -> int:
@@ -61,7 +63,11 @@ def run(options: Options) -> int:
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()
-            trio.run(_main, options, Supervisor(Machine(incarnator, reaper), logs, options.state_dir), reaper)
+            machine = Machine(incarnator, reaper)
+            if options.record is None:
+                trio.run(_main, options, Supervisor(machine, logs, options.state_dir), reaper)
+            else:
+                _run_recorded(options, options.record, machine, logs, reaper)
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
@@ -72,6 +78,19 @@ def run(options: Options) -> int:
             logs.close()
             log.drain()
     return 0
+
+
+def _run_recorded(options: Options, file: Path, machine: Machine, logs: Logs, reaper: Reaper) -> None:
+    from arje.replay.recorder import Recorder
+    from arje.replay.recording import RecordingHost
+
+    recorder = Recorder(file)
+    try:
+        supervisor = Supervisor(RecordingHost(machine, recorder), logs, options.state_dir)
+        recorder.listen(supervisor)
+        trio.run(_main, options, supervisor, reaper, instruments=[recorder.steps])
+    finally:
+        recorder.close()
 
 
 def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,5 +1,5 @@
 """The command ``arje``: the manager itself, ``arje check`` for cards, ``arje run`` for one command in a sandbox,
-``arje doctor`` for what this host can isolate."""
+``arje doctor`` for what this host can isolate, ``arje replay`` for a recorded run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from arje.errors import ArjeError
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the manager's own options."""
     made = argparse.ArgumentParser(
-        prog="arje", description="Init and service supervisor; see arje check, arje run, arje doctor, arjectl."
+        prog="arje",
+        description="Init and service supervisor; see arje check, arje run, arje doctor, arje replay, arjectl.",
     )
     made.add_argument("--version", action="version", version=f"arje {arje.__version__}")
     made.add_argument("--user", action="store_true", help="be a user's own manager (the default for ordinary users)")
@@ -24,6 +25,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runtime-dir", type=Path, metavar="DIR", help="socket, lock and logs (default: by user)")
     made.add_argument("--state-dir", type=Path, metavar="DIR", help="what outlives the manager (default: by user)")
     made.add_argument("--ready-fd", type=int, metavar="N", help="write a newline to this descriptor once it serves")
+    made.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="write down every input of this run, for arje replay; command lines, environments and what services say by "
+        "sd_notify(3) are in it, so that it has mode 0600: look at it before you give it away",
+    )
     return made
 
 
@@ -48,6 +56,10 @@ def main(argv: list[str] | None = None) -> int:
             from arje.init.doctor import main_doctor
 
             return main_doctor(words[1:])
+        if words[:1] == ["replay"]:
+            from arje.replay.command import main_replay
+
+            return main_replay(words[1:])
         return _manage(parser().parse_args(words))
     except (ArjeError, OSError) as error:
         print(f"arje: {error}", file=sys.stderr)
@@ -81,4 +93,5 @@ def _manage(options: argparse.Namespace) -> int:
                 return 2
     cards = tuple(card.absolute() for card in cards)
     cache = None if options.runtime_dir else paths.user_cache() if user else paths.SYSTEM_CACHE
-    return run(Options(runtime.absolute(), cards, user, state.absolute(), options.ready_fd, cache))
+    record = options.record.absolute() if options.record else None
+    return run(Options(runtime.absolute(), cards, user, state.absolute(), options.ready_fd, cache, record))

@@ -6,7 +6,6 @@ it; otherwise the card's rule has the last word, as after any ending.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,7 @@ class Aftermath:
             step=service.step,
             now=now,
             because=end.because,
-            draw=_draw(service),
+            draw=self._draw(service),
         )
         if service.awaits:
             decision = on_demand(decision, card.supervision, starts=service.starts, now=now)
@@ -140,7 +139,7 @@ class Aftermath:
             step=service.step,
             now=now,
             because=failure.reason,
-            draw=_draw(service),
+            draw=self._draw(service),
         )
         self._own_end = None
         if decision.kind is Verdict.AGAIN:
@@ -151,7 +150,6 @@ class Aftermath:
             event = Event.REFUSED if refused else Event.SPAWN_FAILED
             self._fire(event, who, told, step=decision.step, **changes)
 
-
-def _draw(service: Service) -> float:
-    """Return how much of the jitter counts, 0 to 1: another part for each start, and the same when it is replayed."""
-    return zlib.crc32(f"{service.label} {service.starts[-1:]}".encode()) / 2**32
+    def _draw(self, service: Service) -> float:
+        """Return how much of the jitter counts, 0 to 1: another part for each start."""
+        return self._host.draw(self._label) if service.card.supervision.jitter else 0.0

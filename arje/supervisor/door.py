@@ -325,7 +325,7 @@ class Door(Listening, Written):
     async def _stop_those_that_go(self, going: list[str], who: str) -> None:
         """Stop the services whose cards go, until none runs: somebody may start one while another one stops."""
         supervisor = self._supervisor
-        supervisor.going.update(going)
+        supervisor.part_with(going)
         for label in going:
             supervisor.timers.disarm(label, who)
         try:
@@ -334,7 +334,7 @@ class Door(Listening, Written):
                     supervisor.unwant(label, who)
                     await supervisor.at_rest(label)
         finally:
-            supervisor.going.difference_update(going)
+            supervisor.part_with(going, done=True)
 
     def _can_stop(self, label: str) -> bool:
         table = self._supervisor.table

@@ -106,7 +106,7 @@ async def harden(
         except BaseException:
             supervisor.incarnator.observers.pop(label, None)
             if label in supervisor.table:  # whatever happened, the next start is with the card in force
-                supervisor.table.replace_card(service.card)
+                supervisor.replace_card(service.card)
             raise
         if not answer["broke"] and write:
             answer |= await _keep(Path(service.card.source.file), draft.new)
@@ -191,7 +191,7 @@ async def _live(supervisor: Supervisor, card: Card, who: str, stay: float) -> st
     """Let a service live with a card. Returns how it ended, when it did within ``stay`` seconds; empty: it lives."""
     label = card.label
     async with supervisor.between_lives(label, who):
-        supervisor.table.replace_card(card)
+        supervisor.replace_card(card)
     service = await supervisor.settled(label)
     first = service.incarnation
     with trio.move_on_after(stay):

@@ -7,6 +7,8 @@ supervisor takes no time. What makes that work:
   host's clock runs as trio's does, only its zero may differ: so one waits for a time by the difference from now.
 * **Nothing else goes to a thread.** A virtual clock jumps when every task waits, and does not see threads: questions that
   may hang are put with :meth:`Host.ask`.
+* **What the world does is an input, and has a name.** A replay gives the answers of :meth:`Host.ask` and
+  :meth:`Host.heed` by that name and in their order, and the lots of :meth:`Host.draw`.
 * **No checkpoint lies between the start of a child and its registration** (:meth:`Host.begin`, :meth:`Host.expect`), so
   no exit is ever lost.
 """
@@ -18,10 +20,11 @@ import errno
 import fcntl
 import functools
 import os
+import random
 import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import tzinfo
 from typing import Final, Protocol, TypeVar
@@ -153,6 +156,12 @@ class Host(Protocol):
     async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
         """Put a question that may hang, as to a dead mount; whoever cancels does not wait for it. ``what`` names it."""
 
+    async def heed(self, what: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Wait in the loop for something that the world does beside all this: a line, a connection. ``what`` names it."""
+
+    def draw(self, what: str) -> float:
+        """Draw lots: a number from 0 to 1. ``what`` names for whom."""
+
     async def sweep(self) -> tuple[int, str]:
         """Kill every process below us that was not there before us. Returns how many went, and why one is left."""
 
@@ -276,6 +285,14 @@ class Machine:
     async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
         """Let a thread ask; one that hangs is left to itself."""
         return await trio.to_thread.run_sync(question, abandon_on_cancel=True)
+
+    async def heed(self, what: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Wait."""
+        return await wait()
+
+    def draw(self, what: str) -> float:
+        """Draw as random does."""
+        return random.random()
 
     async def sweep(self) -> tuple[int, str]:
         """Walk all that is below us, in a thread (mark.py)."""

@@ -36,6 +36,7 @@ from arje.supervisor.ending import End
 from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
 from arje.supervisor.inputs import contents, inputs
+from arje.supervisor.outermost import verb
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.stopping import Stop
@@ -357,10 +358,12 @@ class Life:
 
     # -- what others ask -----------------------------------------------------------------------------------------------
 
+    @verb
     async def reload(self, who: str) -> str:
         """Let the service read its configuration again. Returns why that failed; empty when it did not."""
         return await self._vigil.reload(who) if self._vigil is not None else "it does not run"
 
+    @verb
     def hurry(self) -> None:
         """Somebody asks a second time for a stop that is under way: go on to its next step."""
         if self._stop is not None:

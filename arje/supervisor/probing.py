@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -57,6 +58,10 @@ async def _look(supervisor: Supervisor, card: Card, living: Living, probe: Readi
     if probe.exec is not None:
         ended = await command.run(supervisor, card, probe.exec, role, running=living, seconds=probe.timeout)
         return "" if ended.ok else str(ended)
+    return await supervisor.host.heed(f"{role} of {card.label}", partial(_ask, supervisor, card, living, probe, role))
+
+
+async def _ask(supervisor: Supervisor, card: Card, living: Living, probe: Readiness | Health, role: str) -> str:
     if probe.unix:
         await _connect_unix(living, probe.unix)
         return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -91,12 +92,13 @@ class Readier:
         if self._way == "notify":
             await self._said.wait()
             return "it says READY=1"
+        heed, what = self._supervisor.host.heed, f"readiness of {self._card.label}"
         if self._way == "fd":
-            return await self._newline()
+            return await heed(what, self._newline)
         if self._way == "log":
-            return await self._line()
+            return await heed(what, self._line)
         if self._way == "pid_file":
-            return await self._pid_file(self._asked.pid_file)
+            return await heed(what, partial(self._pid_file, self._asked.pid_file))
         return await self._probe()
 
     async def _newline(self) -> str:

@@ -85,7 +85,7 @@ async def stick(supervisor: Supervisor, label: str, who: str, field: str, value:
     except (OSError, NoText, ValueError) as error:
         return {"result": "failed", "detail": f"cannot be written down: {_told(error)}"}
     if label in supervisor.table:
-        supervisor.table.replace_card(_with(supervisor, label, field, value))
+        supervisor.replace_card(_with(supervisor, label, field, value))
     LOG.info("written down", service=label, who=who, file=str(file), **{field: value})
     return {"result": "done", "detail": f"{_word(field, value)} ({file})"}
 

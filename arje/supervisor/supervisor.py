@@ -35,6 +35,7 @@ from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
+from arje.supervisor.outermost import Ear, verb
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
@@ -49,7 +50,7 @@ class Supervisor:
     """Everything that a manager knows, in the world that ``host`` is. ``outcomes`` holds the running incarnations by label,
     ``pendings`` those that are being set up, ``commands`` what runs beside a service (command.py); ``problems`` are those
     of the cards when they were last loaded; ``paused`` services do not start yet, and what becomes of ``going`` ones is
-    not felt by others."""
+    not felt by others; ``ear`` hears the verbs that come from outside (outermost.py)."""
 
     def __init__(self, host: Host, logs: Logs, state_dir: Path) -> None:
         self.host = host
@@ -70,6 +71,7 @@ class Supervisor:
         self.paused: set[str] = set()
         self.going: set[str] = set()
         self.stopping = False
+        self.ear: Ear | None = None
         self._nursery: trio.Nursery | None = None
         self._lives: dict[str, Life] = {}
         self._seen: dict[str, tuple[Card, Card, str]] = {}
@@ -141,6 +143,7 @@ class Supervisor:
 
     # -- cards ---------------------------------------------------------------------------------------------------------
 
+    @verb
     def set_cards(self, cards: list[Card], who: str) -> None:
         """Make the table hold exactly these cards, and those of services that still have a process."""
         labels = {card.label for card in cards}
@@ -167,6 +170,11 @@ class Supervisor:
             if service.state in _RUNS and self.needs.loss(service.label) is not None:
                 self.want(service.label, who)
 
+    @verb
+    def replace_card(self, card: Card) -> None:
+        """Give one service another card, and nothing else. Raises NoSuchService."""
+        self.table.replace_card(card)
+
     def _forget(self, label: str) -> None:
         self.table.remove(label)
         self.logs.forget(label)
@@ -178,11 +186,13 @@ class Supervisor:
 
     # -- wishes --------------------------------------------------------------------------------------------------------
 
+    @verb
     def start(self, label: str, who: str, *, gently: bool = False) -> None:
         """Arm a timed service, and start any other as ``want`` does. Raises NoSuchService."""
         if not self.timers.arm(label, who):
             self.want(label, who, gently=gently)
 
+    @verb
     def want(self, label: str, who: str, detail: str = "", *, gently: bool = False) -> None:
         """Start a service and what it pulls in, and stop what conflicts with them; nothing once the manager is stopping.
 
@@ -215,6 +225,7 @@ class Supervisor:
             why = self.cause(who, detail) if pulled == label else self.cause(label, f"{label} needs it")
             self.table.fire(pulled, Event.WANTED, why)
 
+    @verb
     def unwant(self, label: str, who: str) -> None:
         """Let a service stop; await :meth:`at_rest` for its end. One that is gone needs nothing."""
         if label not in self.table:
@@ -223,6 +234,7 @@ class Supervisor:
         if event is not None:
             self.table.fire(label, event, self.cause(who))
 
+    @verb
     def again(self, label: str, who: str) -> None:
         """Stop a service and start it again. Raises NoSuchService."""
         if self.table.get(label).state in WITH_PROCESS:
@@ -232,29 +244,46 @@ class Supervisor:
         else:
             self.want(label, who)
 
+    @verb
+    def hold(self, labels: list[str]) -> None:
+        """Let services not start until they are released."""
+        self.paused.update(labels)
+
+    @verb
+    def release(self, labels: list[str]) -> None:
+        """Let services start again."""
+        self.paused.difference_update(labels)
+        self._ring_waiting()
+
+    @verb
+    def part_with(self, labels: list[str], *, done: bool = False) -> None:
+        """Let nobody feel the end of services that are going, until that is ``done``."""
+        if done:
+            self.going.difference_update(labels)
+        else:
+            self.going.update(labels)
+
     async def restart(self, labels: list[str], who: str) -> None:
         """Stop services in their order, then start all of them in theirs; those who are not named feel nothing."""
-        self.paused.update(labels)
+        self.hold(labels)
         try:
             for label in self.graph.stop_order(labels):
                 if label in self.table:
                     self.again(label, who)
                     await self.at_rest(label)
         finally:
-            self.paused.difference_update(labels)
-            self._ring_waiting()
+            self.release(labels)
 
     @contextlib.asynccontextmanager
     async def between_lives(self, label: str, who: str) -> AsyncIterator[None]:
         """Hold a service between its end and its next start. Raises NoSuchService."""
-        self.paused.add(label)
+        self.hold([label])
         try:
             self.again(label, who)
             await self.at_rest(label)
             yield
         finally:
-            self.paused.discard(label)
-            self._ring_waiting()
+            self.release([label])
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -302,6 +331,7 @@ class Supervisor:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    @verb
     async def stop_all(self, who: str) -> None:
         """Stop every service, dependents first, then kill what is left below us. Ends when nothing more can be done."""
         self.stopping = True

@@ -7,7 +7,6 @@ the clock being set. What is remembered (counts, the last start and end) outlive
 from __future__ import annotations
 
 import functools
-import random
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -160,7 +159,7 @@ class Timekeeper:
     def _draw(self, number: int, timer: Timer) -> float:
         if timer.fixed_jitter:
             return timing.fixed_draw(self._label, number, self._supervisor.host.machine_id())
-        return random.random() if timer.jitter else 0.0
+        return self._supervisor.host.draw(self._label) if timer.jitter else 0.0
 
     def _nearest(self) -> tuple[int, Due | None]:
         """Return the time that comes first, and which of the timers it is of; remember it for those who ask."""
@@ -245,7 +244,7 @@ class Timekeeper:
         directory, name = self._stamp(number)
         with trio.move_on_after(_PATIENCE):
             try:
-                return await self._supervisor.host.ask("stamp", functools.partial(stamps.read, directory, name))
+                return await self._supervisor.host.ask(f"stamp {name}", functools.partial(stamps.read, directory, name))
             except OSError as error:
                 self.problem = f"{_STAMP} cannot be read: {directory / name}: {error.strerror}"
                 return None
@@ -266,7 +265,7 @@ class Timekeeper:
                 name, wall = self._unwritten.popitem()
                 write = functools.partial(stamps.write, directory, name, wall)
                 try:
-                    await self._supervisor.host.ask("stamp", write)
+                    await self._supervisor.host.ask(f"stamp {name}", write)
                     self.problem = "" if self.problem.startswith(_STAMP) else self.problem
                 except OSError as error:
                     self.problem = f"{_STAMP} cannot be kept: {directory / name}: {error.strerror}"

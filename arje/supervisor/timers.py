@@ -20,6 +20,7 @@ from arje import log
 from arje.card.card import Card
 from arje.service import timing
 from arje.service.record import Service
+from arje.supervisor.outermost import verb
 from arje.supervisor.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Timers:
             elif self._keepers[label].timers != timers:
                 self._keepers[label].change(timers)
 
+    @verb
     def arm(self, label: str, who: str) -> bool:
         """Arm a service's timer; False when it has none. One that is armed goes on."""
         keeper = self._keepers.get(label)
@@ -63,6 +65,7 @@ class Timers:
             self._supervisor.nursery.start_soon(self._watch_clock, name="watch of the clock")
         return True
 
+    @verb
     def disarm(self, label: str, who: str) -> bool:
         """Disarm a service's timer; False when it was not armed."""
         keeper = self._keepers.get(label)

@@ -110,11 +110,7 @@ class Voice:
             return ""
         if self._main_only:
             return "only the main process speaks (notify_access)"
-        if living.owns(message.pid):
-            return ""
-        if _is_gone(message.pid) and message.uid in (0, _uid_of(living.incarnation.pid)):
-            return ""  # its path is known to the service alone, and its user is the service's
-        return "its sender is not one of the service's"
+        return "" if is_of(living, message) else "its sender is not one of the service's"
 
     def _act(self, said: Notification, message: Message) -> None:
         assert self._vigil is not None
@@ -167,6 +163,13 @@ class Voice:
             self._supervisor.follow(self._label, self._living, pid)
         except (OSError, ValueError) as error:
             LOG.warning("MAINPID is not followed", service=self._label, pid=pid, why=str(error))
+
+
+def is_of(living: Living, message: Message) -> bool:
+    """Whether a message comes from one of a service's processes."""
+    if living.owns(message.pid):
+        return True  # else its path is known to the service alone, and its user is the service's
+    return _is_gone(message.pid) and message.uid in (0, _uid_of(living.incarnation.pid))
 
 
 def _is_gone(pid: int) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -333,6 +334,12 @@ class PlayedHost:
         await trio.lowlevel.checkpoint()
         verb, _, path = what.partition(" ")
         return path in self.paths if verb == "only_if_exists" else question()
+
+    async def heed(self, what: str, wait: Callable[[], Awaitable[Any]]) -> Any:
+        return await wait()
+
+    def draw(self, what: str) -> float:
+        return random.random()
 
     async def sweep(self) -> tuple[int, str]:
         await trio.lowlevel.checkpoint()

@@ -1,0 +1,165 @@
+"""The recorder: a host around another one that writes down what that one answers, and an ear for the verbs from outside.
+
+What it does costs a line each, and nothing of it may fail: whoever is recorded does not notice. Inputs that have no name
+here (sockets, paths, stored descriptors) are told by a line ``without`` for the service that has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import arje
+from arje import log
+from arje.card import cache
+from arje.card.activation import Activation
+from arje.card.card import Card
+from arje.card.conditions import Conditions
+from arje.kernel.clock import LOCALTIME
+from arje.replay.tape import FORMAT
+from arje.replay.writer import LARGEST, Writer
+from arje.service.record import Service
+from arje.supervisor.host import Host
+from arje.supervisor.supervisor import Supervisor
+
+LOG = log.logger()
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of all tasks: what happens in one step happens at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Hear of a step."""
+        self.count += 1
+
+
+class Recorder:
+    """What is written down of one run. ``steps`` is an instrument for :func:`trio.run`. Raises OSError at first."""
+
+    def __init__(self, file: Path, largest: int = LARGEST) -> None:
+        self.steps = Steps()
+        self._writer = Writer(file, largest)
+        self._host: Host | None = None
+        self._began = 0.0
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._cards: dict[str, tuple[Card, str]] = {}
+        self._known: set[str] = set()
+        self._without: set[str] = set()
+
+    def begin(self, host: Host) -> None:
+        """Write the head: the recording is of this host from now on."""
+        self._host, self._began = host, host.now()
+        self.line("head", format=FORMAT, arje=arje.__version__, now=self._began, wall=host.wall())
+
+    def listen(self, supervisor: Supervisor) -> None:
+        """Hear what is asked of a supervisor, and what becomes of its services."""
+        supervisor.ear = self._verb
+        supervisor.table.subscribe(self._changed)
+
+    def close(self) -> None:
+        """Write what there is, and close the file."""
+        self._writer.close(self._now())
+
+    def number(self, kind: str, name: str) -> int:
+        """Return the next number of something of this name, from 0."""
+        self._counts[kind, name] += 1
+        return self._counts[kind, name] - 1
+
+    def line(self, kind: str, **words: Any) -> None:
+        """Write a line. Never raises."""
+        try:
+            self._writer.put({"t": round(self._now(), 6), "is": kind} | words)
+        except Exception:
+            LOG.exception("something is not recorded", kind=kind)
+
+    def happened(self, kind: str, **words: Any) -> None:
+        """Write a line of something that tasks have not felt yet."""
+        self.line(kind, **words, step=self.steps.count)
+
+    def without(self, label: str, why: str) -> None:
+        """Say once that something that a service feels cannot be recorded."""
+        if label not in self._without:
+            self._without.add(label)
+            self.line("without", of=label, why=why)
+
+    def _now(self) -> float:
+        return self._host.now() - self._began if self._host else 0.0
+
+    # -- verbs ---------------------------------------------------------------------------------------------------------
+
+    def _verb(self, name: str, args: tuple[Any, ...], more: dict[str, Any]) -> None:
+        try:
+            self.happened("verb", verb=name, args=[self._word(arg) for arg in args], more=more)
+        except Exception:
+            LOG.exception("something is not recorded", verb=name)
+
+    def _word(self, arg: Any) -> Any:
+        if isinstance(arg, Card):
+            return self._card(arg)
+        return [self._word(item) for item in arg] if isinstance(arg, list) else arg
+
+    def _card(self, card: Card) -> str:
+        """Return the key of a card, which is written when it is new."""
+        before, key = self._cards.get(card.label, (None, ""))
+        if before is card:
+            return key
+        encoded = cache.encode(card)
+        key = hashlib.sha256(json.dumps(encoded).encode()).hexdigest()[:12]
+        self._cards[card.label] = card, key
+        if key not in self._known:
+            self._known.add(key)
+            self.line("card", key=key, card=encoded)
+        if why := unheard(card):
+            self.without(card.label, why)
+        return key
+
+    # -- what followed -------------------------------------------------------------------------------------------------
+
+    def _changed(self, old: Service, new: Service) -> None:
+        if old.state is not new.state:
+            words = {"old": old.state.value, "new": new.state.value, "who": new.cause.who, "why": new.cause.detail}
+            self.line("became", of=new.label, **words)
+        elif (
+            old.incarnation is not None and old.incarnation is new.incarnation and old.degradations != new.degradations
+        ):
+            self.without(new.label, "its isolation was looked at, or mended, while it ran")
+
+
+def unheard(card: Card) -> str:
+    """Return what of a card is an input that no recording has; empty for nothing."""
+    asked = {
+        "sockets": card.sockets,
+        "path watches": card.paths,
+        "conditions that are watched while it waits": card.live_conditions,
+        "stored descriptors": card.fd_store_max,
+    }
+    return ", ".join(word for word, there in asked.items() if there)
+
+
+def without_unheard(card: Card) -> Card:
+    """Return a card without all that :func:`unheard` tells: a replay opens and watches nothing."""
+    if not unheard(card):
+        return card
+    found = replace(card, conditions=Conditions(), live_conditions=False) if card.live_conditions else card
+    return replace(found, sockets=(), paths=(), activation=Activation(), fd_store_max=0)
+
+
+def zone_text(zone: Any) -> str:
+    """Return a time zone by its name, or as its file has it."""
+    name = getattr(zone, "key", None)
+    if isinstance(name, str):
+        return name
+    try:
+        return "base64:" + base64.b64encode(LOCALTIME.read_bytes()).decode() if zone.tzname(None) != "UTC" else "UTC"
+    except OSError:
+        return "UTC"
