@@ -9,7 +9,7 @@ verb      ``verb``, ``args``, ``more``, ``step``: what somebody outside asked of
 born      ``of``, ``n``, ``pid``, ``leader``, ``ms``, ``started``, ``losses``: the n-th incarnation of a label runs
 unborn    ``of``, ``n``, ``begun``, ``error``: it could not begin, or its set-up failed
 exit      ``of``, ``n``, ``exit``, ``step``: its leader has ended
-closed    ``of``, ``n``, ``way``, ``oom``, ``error``: nothing is left of it; ``exit`` is its payload's, if that is another one
+closed    ``of``, ``n``, ``way``, ``oom``, ``error``: nothing is left; ``exit`` is its payload's, if another
 answer    ``of``, ``n``, and ``value``, ``error`` or ``cancelled``: the n-th answer to a question of this name
 said      ``of``, ``n``, ``data``, ``pid``, ``uid``, ``ours``, ``last``: a message by sd_notify(3) on the n-th socket
 clock     ``wall``, ``step``: the wall clock was set, or the time zone changed
