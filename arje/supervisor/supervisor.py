@@ -30,6 +30,7 @@ from arje.supervisor import notify
 from arje.supervisor.bells import Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
+from arje.supervisor.farewell import Farewell
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -75,6 +76,8 @@ class Supervisor:
         self.events = Events()
         self.table.subscribe(self.events.changed)
         self.table.subscribe(self._changed)
+        self.farewell = Farewell(self)
+        self.table.subscribe(self.farewell.changed)
         self.timers = Timers(self, state_dir / TIMERS_NAME)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:

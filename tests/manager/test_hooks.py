@@ -267,6 +267,7 @@ def test_a_scripted_service_is_up_from_its_first_script_to_its_second(manage: Ma
     found = manager.show("a")
     assert found["state"] == "running"
     assert found["cause"]["detail"] == "its payload has ended well"
+    assert (found["pid"], found["main"]) == (None, None), "it has ended, and its number may be a stranger's"
     manager.call("Stop", labels=["a"], force=True)
     assert trace(manager) == ["start", "stop", "cleanup"]
     assert manager.show("a")["state"] == "stopped"
