@@ -138,7 +138,7 @@ class Life:
             self._fire(Event.SKIPPED, "mask", f"masked by {mask}: arjectl unmask {self._label}")
             return
         while not self._supervisor.may_start(self._label):
-            await self._bell()
+            await self._supervisor.await_chance(self._label)
             if self._state is not State.WAITING:
                 return
         card = self._table.get(self._label).card

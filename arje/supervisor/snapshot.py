@@ -253,6 +253,7 @@ def rules(card: Card) -> dict[str, Any]:
             "stop": " ".join(f"{name}/{seconds:g}" for name, seconds in asked.stop),
             "readiness": probe_words(asked.readiness),
             "health": probe_words(asked.health),
+            "on_change": f"{asked.on_change.action}: {' '.join(asked.on_change.paths)}" if asked.on_change else "",
             "reload": reload or "",
             "hooks": {name: [str(one) for one in getattr(card.hooks, name)] for name in card.hooks.__slots__},
         }
