@@ -1,9 +1,9 @@
 """Modules that our libraries import and the manager does not use: they come when somebody asks them for something.
 
 trio imports ssl, hmac and idna for its network streams, structlog asyncio for its asynchronous loggers, and what else there
-is belongs to cards that few have; together they are an eighth of a manager's memory. ``importlib.util.LazyLoader`` does not do:
-the second ``import`` of a module asks it for ``__spec__``, which loads it. A stand-in here has one of its own, and every
-other question makes it the real module: nothing can tell it from one that was imported, but by the time that it takes.
+is belongs to cards that few have; together they are an eighth of a manager's memory. ``importlib.util.LazyLoader`` does not
+do: the second ``import`` of a module asks it for ``__spec__``, which loads it. A stand-in here has one of its own, and
+every other question makes it the real module: nothing can tell it from one that was imported, but by the time it takes.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ REDIS = Path("/usr/bin/redis-server")
 
 @pytest.fixture
 def ports() -> Iterator[None]:
-    """Own the ports of web and redis: runs of the tests take turns, and a stranger there is told."""
+    """Own the ports of web, redis and echo: runs of the tests take turns, and a stranger there is told."""
     with Path(tempfile.gettempdir(), f"arje-test-ports.{os.geteuid()}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for port in (8017, 8018):
+        for port in (8017, 8018, 8019):
             end = time.monotonic() + 20
             while (refused := busy(port)) is not None and time.monotonic() < end:
                 pass
@@ -111,8 +111,8 @@ def test_the_whole_set_settles_and_every_loss_has_its_cause_and_its_remedy(
 
 def test_the_web_server_answers_and_is_nobody_in_namespaces_of_its_own(manage: Manage, ports: None) -> None:
     manager = manage({"web": CARDS["web"]})
-    manager.settle("web")
-    manager.await_line("web", "Serving HTTP on 127.0.0.1")
+    web = manager.settle("web")
+    assert web["cause"]["detail"] == "127.0.0.1:8017 answers"
     with urllib.request.urlopen("http://127.0.0.1:8017/", timeout=20) as answer:
         assert "GPL-3" in answer.read().decode()
     web = manager.show("web")
@@ -177,6 +177,31 @@ def test_hello_runs_once_under_its_own_name(manage: Manage) -> None:
     assert manager.settle("hello")["state"] == "done"
     assert manager.lines("hello") == ["hello from greeter, pid 2 of my own namespace"]
     assert manager.show("hello")["restarts"] == 0
+
+
+def test_tidy_waits_for_the_night_and_runs_when_it_is_asked_to(manage: Manage) -> None:
+    manager = manage({"tidy": CARDS["tidy"]})
+    armed = manager.settle("tidy")
+    assert (armed["state"], armed["timer"]["armed"], armed["timer"]["runs"]) == ("stopped", True, 0)
+    assert "*-*-* 03:10:00" in manager.ctl("timers").stdout
+    assert manager.ctl("trigger", "tidy").returncode == 0
+    assert manager.settle("tidy")["state"] == "done"
+    assert manager.lines("tidy") == ["tidied 0 files"]
+
+
+def test_echo_runs_for_who_connects_and_for_nobody_else(manage: Manage, ports: None) -> None:
+    manager = manage({"echo": CARDS["echo"]})
+    waiting = manager.settle("echo")
+    assert (waiting["up"], waiting["pid"], waiting["connections"]) == (True, None, [])
+    with (
+        socket.create_connection(("127.0.0.1", 8019), 20) as one,
+        socket.create_connection(("127.0.0.1", 8019), 20) as two,
+    ):
+        for client in (two, one):
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"hello\n"
+        assert len(manager.show("echo")["connections"]) == 2
+    manager.until("echo", lambda echo: not echo["connections"])
 
 
 def test_limits_runs_with_those_that_the_machine_gives(manage: Manage) -> None:

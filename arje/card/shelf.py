@@ -22,7 +22,7 @@ from arje.card.template import Template, template_of
 from arje.errors import CardProblem
 
 #: The edges that pull in what they name, as contracts do: an instance that stands there is made.
-_PULLS: Final = ("requires", "wants", "waits_for")
+_PULLS: Final = ("requires", "wants", "waits_for", "on_failure", "on_success")
 _MOST: Final = 10_000  # instances made on demand: a template may require another instance of itself, and so on
 
 
@@ -274,6 +274,8 @@ def pulled(card: Card) -> Iterable[str]:
     """Return the names that a card pulls in: an instance of one of these names is made."""
     yield from (name for edge in _PULLS for name in getattr(card, edge))
     yield from (name for contract in card.contracts for name in contract.of)
+    if card.log.to:
+        yield card.log.to
 
 
 def load_again(card: Card, text: str, here: Surroundings | None = None) -> Loaded:

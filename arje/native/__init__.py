@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 17
+_ABI: Final = 18
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -325,6 +325,19 @@ def inotify_init() -> int:
 def inotify_add(fd: int, path: str | os.PathLike[str], mask: int) -> int:
     """Watch a path and return the watch's number. Raises OSError (inotify_add_watch(2))."""
     return _check(_lib.arje_inotify_add(fd, os.fsencode(path), mask))
+
+
+def mq_open(name: str, mode: int, messages: int = 0, size: int = 0) -> int:
+    """Open or make a message queue, ``/name``, of so many messages of at most ``size`` bytes; 0: as the machine has it.
+
+    The descriptor does not wait, and can be polled. Raises OSError (mq_overview(7)).
+    """
+    return _check(_lib.arje_mq_open(os.fsencode(name.removeprefix("/")), mode, messages, size))
+
+
+def mq_unlink(name: str) -> None:
+    """Remove a message queue, ``/name``. Raises OSError (mq_unlink(3))."""
+    _check(_lib.arje_mq_unlink(os.fsencode(name.removeprefix("/"))))
 
 
 def ioprio_get(tid: int) -> int:

@@ -20,6 +20,7 @@ def problems(graph: Graph) -> list[CardProblem]:
     """Return every problem of the edges: what cannot be met, cycles with their whole path, and impossible conflicts."""
     return [
         *_missing(graph),
+        *_unfollowed(graph),
         *pipeline.problems(graph.cards),
         *(_circle(graph, cycle) for cycle in graph.cycles()),
         *_rivals(graph),
@@ -62,6 +63,17 @@ def _unmet(graph: Graph, card: Card, requirement: Requirement) -> Iterator[CardP
     remedy = f"did you mean {near!r}?" if near else "add such a card, or name it in wants"
     message = f"no card has the label {name!r}, and none provides it"
     yield _problem(card, requirement.field, message, remedy)
+
+
+def _unfollowed(graph: Graph) -> Iterator[CardProblem]:
+    """Yield what is to be started at the end of a service, and is no card's label."""
+    for card in graph.cards.values():
+        for field in ("on_failure", "on_success"):
+            for index, name in enumerate(getattr(card, field)):
+                if name not in graph.cards:
+                    near = nearest(name, [other for other in graph.cards if other != card.label])
+                    remedy = f"did you mean {near!r}?" if near else "add such a card, or take it out"
+                    yield _problem(card, f"{field}.{index}", f"no card has the label {name!r}", remedy)
 
 
 def _key(requirement: Requirement) -> tuple[tuple[str, ...], int]:

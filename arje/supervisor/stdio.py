@@ -56,6 +56,10 @@ async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIte
                 return fd
             if kind == "inherit":
                 return own
+            if kind == "fd":  # ours, and stays so: see inetd.py
+                return int(path)
+            if what == "socket":
+                raise _failed(card, name, 0, "no socket is open", "add sockets = […]")
             if what in shared:
                 return shared[what]
             if kind not in ("null", *_OPENED) or (not own and kind == "append"):

@@ -27,6 +27,7 @@ from arje.service.record import Service, StateCause
 from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor import notify
+from arje.supervisor.activation import Activations
 from arje.supervisor.bells import ANYBODY, Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
@@ -35,6 +36,7 @@ from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
 from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
 from arje.supervisor.watched import Watched
@@ -74,6 +76,7 @@ class Supervisor:
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.events = Events()
         self.table.subscribe(self.events.changed)
+        self.activations = Activations(self)
         self.table.subscribe(self._changed)
         self.timers = Timers(self, state_dir / TIMERS_NAME)
 
@@ -81,6 +84,7 @@ class Supervisor:
         """Hold the nursery of all lives until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.activations.store.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -167,6 +171,7 @@ class Supervisor:
         self.table.remove(label)
         self.logs.forget(label)
         self.catalogue.read_at_start.pop(label, None)
+        self.activations.close(label)
         self._rests.pop(label, None)
         self._seen.pop(label, None)
         self.bells.ring(label)
@@ -196,6 +201,8 @@ class Supervisor:
                 continue
             if pulled != label and (service.is_up or service.is_coming):
                 continue
+            if service.is_armed:
+                self.activations.demand(label, who)
             if service.state in (State.RUNNING, State.RELOADING, State.STARTING, State.WAITING):
                 continue
             if pulled != label and service.card.timer and not set(closure).intersection(self.graph.dependents(pulled)):
@@ -261,7 +268,8 @@ class Supervisor:
             service = self.table.get(label)
             held = service.state is State.WAITING and label not in self.paused and self.needs.is_held(label)
             moves = service.state in (State.WAITING, State.STARTING, State.STOPPING)
-            if held or service.is_stuck or not moves:
+            armed = service.is_armed and not self.activations.is_demanded(label)
+            if held or armed or service.is_stuck or not moves:
                 break
             await self.bells.wait(label, ANYBODY if service.state is State.WAITING else ())
         return service
@@ -308,7 +316,8 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             for service in self.table:
                 nursery.start_soon(self._stop_in_turn, service.label, who)
-        await self._sweep()
+        await self.activations.all_left()
+        await sweep(self.host)
 
     def _attempt_to_unwant(self, label: str, who: str) -> None:
         """Whatever is wrong with one service, the others stop all the same."""
@@ -325,16 +334,6 @@ class Supervisor:
             LOG.exception("a service stops out of its turn", service=label)
         self._attempt_to_unwant(label, who)
         await self.at_rest(label)
-
-    async def _sweep(self) -> None:
-        """Kill what services have left behind: whoever is below us now has lost the service that it belonged to."""
-        try:
-            killed, refused = await self.host.sweep()
-        except OSError as error:
-            LOG.error("what services have left could not be looked for", error=str(error))
-            return
-        if killed or refused:
-            LOG.warning("killed what services have left", processes=killed, not_all=refused)
 
     def kill_now(self) -> None:
         """Kill every process of every service: what a second request to stop means."""
@@ -355,7 +354,7 @@ class Supervisor:
             LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
             if (life := self._lives.get(new.label)) is not None:
                 life.state_changed(new)
-        if old.state is not new.state or old.degradations != new.degradations:
+        if old.state is not new.state or (new.is_up and not old.is_up) or old.degradations != new.degradations:
             if not self.stopping and new.label not in self.going:
                 self.ties.changed(old, new)
             self.bells.changed(new.label)

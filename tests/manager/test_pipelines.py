@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arje.card.loader import load_files
+from arje.card.shelf import load_files
 from arje.service.order import Graph
 from tests.conftest import Manager, sh
 

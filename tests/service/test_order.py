@@ -246,3 +246,10 @@ def test_a_chain_of_ten_thousand_needs_no_recursion() -> None:
     assert graph.closure(["0"]) == tuple(str(n) for n in reversed(range(count)))
     assert graph.stopped_with([str(count - 1)])[0] == "0"
     assert len(Graph([*chain, Card(label=str(count), after=("0",), before=(str(count - 1),))]).cycles()[0]) == count + 1
+
+
+@pytest.mark.parametrize("field", ["on_failure", "on_success"])
+def test_who_is_to_be_started_at_an_end_must_be_there(field: str) -> None:
+    cards = [Card(label="web", **{field: ("mial", "mail")}), Card(label="mail")]  # type: ignore[arg-type]  # as above
+    (problem,) = Graph(cards).check()
+    assert (problem.field, problem.remedy) == (f"{field}.0", "did you mean 'mail'?")

@@ -86,7 +86,8 @@ def explore(directory: Path, cards: Sequence[Card], depth: int, *, pairs: bool, 
 @pytest.mark.parametrize("name", ALONE)
 def test_every_move_of_one_service_in_every_moment(tmp_path: Path, name: str, play: Play) -> None:
     cards, least = ALONE[name]
-    assert explore(tmp_path, cards, 4 if play is HAND else 3, pairs=True, play=play) >= least
+    deep = play is HAND and cards[0].hooks == Hooks()  # commands are processes of their own, and make worlds wide
+    assert explore(tmp_path, cards, 4 if deep else 3, pairs=True, play=play) >= least
 
 
 @pytest.mark.usefixtures("quiet")
