@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from arje.card import hooks
 from arje.card.hooks import Reload, Signal, signal_name
+from arje.card.on_change import Feels, OnChange
 from arje.card.probes import Health, Readiness, one_way
 from arje.card.rules import FORBID, LONGEST, Flag, Rule, Seconds, many, real, text, whole, whole_rule
 from arje.card.unreadable import Unreadable, shown
@@ -141,6 +142,8 @@ class Supervision:
     """It says ``WATCHDOG=1`` by sd_notify(3) at least every so many seconds; 0 means that it need not."""
     notify_access: NotifyAccess = NotifyAccess.ALL
     """Whose messages by sd_notify(3) count: those of ``all`` its processes, or of the ``main`` one alone."""
+    on_change: OnChange | None = None
+    """Files whose change it feels while it runs."""
     health: Annotated[Health, Rule(one_way)] | None = None
     """How arje looks after it while it runs."""
 
@@ -150,4 +153,7 @@ def patience(supervision: Supervision) -> Supervision:
     if supervision.initial > supervision.max:
         message = f"{supervision.initial:g} s is over max, {supervision.max:g} s"
         raise Unreadable("initial", message, "write a smaller initial or a larger max")
+    if supervision.on_change and supervision.on_change.action is Feels.RELOAD and supervision.reload is None:
+        message = "nothing says how it reloads"
+        raise Unreadable("on_change.action", message, 'add supervision.reload = "HUP", or write "restart"')
     return supervision

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from arje.card.unreadable import Unreadable
 from arje.control.call import A_YEAR, PICKS, Call, InvalidParameter
+from arje.supervisor.awaiting import GOALS
 
 
 class Door(Protocol):
@@ -24,7 +25,7 @@ class Door(Protocol):
     def processes(self, labels: list[str]) -> list[dict[str, Any]]: ...
     def events(self, labels: list[str], count: int, since: float | None) -> list[dict[str, Any]]: ...
     def monitor(self, labels: list[str], count: int, since: float | None) -> AsyncIterator[dict[str, Any]]: ...
-    async def wait(self, labels: list[str]) -> list[dict[str, Any]]: ...
+    async def wait(self, labels: list[str], goal: str) -> list[dict[str, Any]]: ...
     def doctor(self) -> dict[str, Any]: ...
     async def forecast(self, label: str, on: Any = None) -> dict[str, Any]: ...
     async def check(self, name: str, text: str, on: Any = None) -> dict[str, Any]: ...
@@ -106,7 +107,9 @@ async def _events(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _wait(door: Door, call: Call) -> dict[str, Any]:
-    return {"results": await door.wait(call.labels())}
+    if (goal := call.text("until", "")) not in ("", *GOALS):
+        raise InvalidParameter("until")
+    return {"results": await door.wait(call.labels(), goal)}
 
 
 async def _doctor(door: Door, call: Call) -> dict[str, Any]:
@@ -276,7 +279,7 @@ METHODS: Final[dict[str, Method]] = {
     "Logs": Method(_logs, ("labels", *PICKS)),
     "Processes": Method(_processes, ("labels",)),
     "Events": Method(_events, ("labels", "lines", "since")),
-    "Wait": Method(_wait, ("labels",)),
+    "Wait": Method(_wait, ("labels", "until"), waits=True),
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label", "on")),
     "Check": Method(_check, ("name", "text", "on")),

@@ -151,6 +151,9 @@ def _parser(chosen: str | None) -> Parser:
         made.add_argument("--reverse", action="store_true", help="what depends on it")
     if chosen == "plan":
         made.add_argument("--on", metavar="FILE", help="on the host whose saved report (arjectl doctor --json) this is")
+    if chosen == "wait":
+        goals = ("ready", "running", "stopped", "done", "failed")
+        made.add_argument("--for", dest="goal", choices=goals, help="wait for this state, whoever brings it about")
     if chosen == "kill":
         made.add_argument("-s", "--signal", default="TERM", metavar="SIG", help="by name or number (TERM)")
         made.add_argument("--whom", choices=("main", "all"), default="main", help="whose processes (main)")

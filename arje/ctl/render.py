@@ -123,6 +123,8 @@ def waits(paper: Paper, service: Data) -> str:
         chain = f" {paper.back} ".join((need["name"], *need["chain"]))
         state = f" ({need['state'] or 'no such service'})" if need["kind"] != "conditions" else ""
         told.append(f"{chain}{state}")
+    if not told and service["awaits"]:
+        return f"waits for {', '.join(service['awaits'])}"
     return f"needs {', '.join(told)}" if told else ""
 
 
@@ -203,6 +205,16 @@ def why(paper: Paper, chain: list[Data]) -> None:
         arrow = ("  " * (depth - 1) + ("└ " if paper.rich else "` ")) if depth else ""
         state = paper.state(link["state"])
         paper.line(f"{arrow}{link['label']} is {state} since {clock(link['wall'])}: {cause(link)}")
+
+
+def history(paper: Paper, services: list[Data]) -> None:
+    """The states of services, oldest first, each with its cause."""
+    for service in services:
+        for moment in service["history"]:
+            state = paper.state(moment["state"], f"{moment['state']:<9}")
+            paper.line(
+                f"{clock(moment['wall'])}  {service['label']}  {paper.mark(moment['state'])}{state}  {cause(moment)}"
+            )
 
 
 def result(paper: Paper, found: Data) -> None:

@@ -222,7 +222,16 @@ def _kill(client: Client, args: Namespace, paper: Paper) -> int:
 
 
 def _wait(client: Client, args: Namespace, paper: Paper) -> int:
-    return _results(client.call("Wait", labels=args.labels), args, paper)
+    return _results(client.call("Wait", labels=args.labels, until=args.goal), args, paper)
+
+
+def _history(client: Client, args: Namespace, paper: Paper) -> int:
+    services = client.call("List", labels=args.labels, full=True)["services"]
+    if args.json:
+        in_json(paper, {service["label"]: service["history"] for service in services})
+    else:
+        render.history(paper, services)
+    return Query.TRUE
 
 
 def _results(answer: dict[str, Any], args: Namespace, paper: Paper) -> int:
@@ -245,6 +254,12 @@ def verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
     if strict and any(result["degraded"] for result in results):
         return Action.DEGRADED
     return Action.DONE
+
+
+def _activating(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import sockets
+
+    return sockets.show(client, args, paper)
 
 
 def _heal(client: Client, args: Namespace, paper: Paper) -> int:
@@ -278,7 +293,10 @@ VERBS: Final[dict[str, Verb]] = {
     "list": Verb(_list, "labels and states", "*", aliases=("ls", "list-units")),
     "show": Verb(_show, "every field of services", "*"),
     "why": Verb(_why, "the causal chain of a service's state", "1"),
+    "history": Verb(_history, "the last states of services, and who or what put them there", "+"),
     "deps": Verb(_deps, "what a service depends on, as a tree", "1", aliases=("list-dependencies",)),
+    "sockets": Verb(_activating, "what is listened on, and for whom", "*", aliases=("list-sockets",)),
+    "paths": Verb(_activating, "which paths start which services", "*", aliases=("list-paths",)),
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),
@@ -338,7 +356,7 @@ VERBS: Final[dict[str, Verb]] = {
     "is-enabled": Verb(_later("tests", "is_enabled"), "whether the manager starts one of these by itself", "+"),
     "is-degraded": Verb(_later("tests", "is_degraded"), "whether one of these services lacks isolation", "+"),
     "is-system-running": Verb(_later("tests", "is_system_running"), "whether all is well, and if not what"),
-    "wait": Verb(_wait, "wait until services have settled", "*", query=False, strict=True),
+    "wait": Verb(_wait, "wait until services have settled, or are so (--for)", "*", query=False, strict=True),
     "plan": Verb(
         _later("plan_verbs", "plan"),
         "what the cards on disk would change, or what a start of one would get here or elsewhere (--on)",

@@ -57,7 +57,8 @@ def run(options: Options) -> int:
         native.prctl_subreaper()
         base = _cgroup_base(options, before)
         variables = {"RUNTIME_DIR": str(options.runtime_dir)}
-        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH)
+        nofile = runtime.raise_descriptors()
+        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH, nofile=nofile)
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()

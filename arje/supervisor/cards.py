@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from arje.card.activation import When
 from arje.card.card import Card
 from arje.card.loader import Loaded
 from arje.errors import CardProblem
@@ -18,7 +19,7 @@ from arje.service.table import StateTable
 from arje.supervisor.catalogue import Catalogue
 
 #: Fields whose change the running process cannot feel without a restart; and ``stdin``, which other cards lead to it.
-_RESTARTS = ("payload", "soma", "stdin")
+_RESTARTS = ("payload", "soma", "sockets", "stdin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,14 @@ def _change(
         return Change(label, "add", _beginning(new, table))
     runs = old.state in WITH_PROCESS
     if new is None:
-        return Change(label, "remove", "stops" if runs else "nothing")
+        return Change(label, "remove", "stops" if runs or old.is_armed else "nothing")
     if not (fields := changed_fields(old.card, new) + more):
         return None
     restarts = any(field.partition(".")[0] in _RESTARTS for field in fields) or old.card.log.to != new.log.to
+    restarts = restarts or _starts_otherwise(old.card, new)
     feels = "restarts" if runs and restarts else "arms" if arms(new, fields, table) else "nothing"
+    if "sockets" in fields and old.is_armed:
+        feels = "rebinds"
     return Change(label, "modify", feels, fields)
 
 
@@ -97,6 +101,11 @@ def _beginning(card: Card, table: StateTable) -> str:
 def arms(card: Card, fields: tuple[str, ...], table: StateTable) -> bool:
     """Whether a card that is new in these fields has its timer armed."""
     return "timer" in fields and bool(card.timer) and _starts(card, table)
+
+
+def _starts_otherwise(old: Card, new: Card) -> bool:
+    """Whether what runs is of another kind: a process for each connection, or one for all."""
+    return (old.activation.when is When.PER_CONNECTION) != (new.activation.when is When.PER_CONNECTION)
 
 
 def changed_fields(old: Card, new: Card) -> tuple[str, ...]:

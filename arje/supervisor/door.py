@@ -20,7 +20,7 @@ from arje.card.schema import card_schema
 from arje.kernel.report import as_report
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import compiled, forecasts, harden, heal, live, snapshot, starts, stick, target
+from arje.supervisor import awaiting, compiled, forecasts, harden, heal, live, snapshot, starts, stick, target
 from arje.supervisor.cards import CardPlan, make_plan
 from arje.supervisor.inputs import changed_inputs
 from arje.supervisor.listening import Listening
@@ -72,9 +72,13 @@ class Door(Listening, Written):
         """Let the records of these services say what is so now (heal.py). Raises NoSuchService."""
         await heal.look(self._supervisor, [service.label for service in self._named(labels)])
 
-    async def wait(self, labels: list[str]) -> list[dict[str, Any]]:
-        """Wait until services are not on their way any more, and return what became of them. Raises NoSuchService."""
-        return [self._result(await self._supervisor.settled(service.label)) for service in self._named(labels)]
+    async def wait(self, labels: list[str], goal: str = "") -> list[dict[str, Any]]:
+        """Wait until services are not on their way any more, or have reached a goal (awaiting.py). Raises NoSuchService."""
+        chosen = [service.label for service in self._named(labels)]
+        if not goal:
+            return [self._result(await self._supervisor.settled(label)) for label in chosen]
+        ends = [await awaiting.reached(self._supervisor, label, goal) for label in chosen]
+        return [self._result(service, "done" if so else "failed") for service, so in ends]
 
     def doctor(self) -> dict[str, Any]:
         """Return what this machine can isolate, and how to mend what it cannot: a host report."""

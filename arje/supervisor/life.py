@@ -15,19 +15,23 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from arje import log
+from arje.card.activation import When
 from arje.card.card import Card
 from arje.card.conditions import Conditions
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnation import Exit
+from arje.incarnate.given import Given
+from arje.incarnation import Exit, Step
 from arje.service.record import Failure, FailureReason, Service
 from arje.service.restart import is_success
 from arje.service.state import Event, State
 from arje.supervisor import conditions, figures, hooks
+from arje.supervisor.activation import awaits
 from arje.supervisor.aftermath import Aftermath
-from arje.supervisor.birth import DYING, SETUP, Birth
+from arje.supervisor.birth import DYING, SETUP, Birth, Overdue
 from arje.supervisor.catalogue import masked_by
+from arje.supervisor.connections import Connections
 from arje.supervisor.ending import End
 from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
@@ -134,15 +138,21 @@ class Life:
             self._fire(Event.SKIPPED, "mask", f"masked by {mask}: arjectl unmask {self._label}")
             return
         while not self._supervisor.may_start(self._label):
-            await self._bell()
+            await self._supervisor.await_chance(self._label)
             if self._state is not State.WAITING:
                 return
         card = self._table.get(self._label).card
         if (card.only_if_exists or card.conditions or card.asserts) and not await self._condition(card):
             return
-        self._fire(Event.DEPENDENCIES_MET, "supervisor", "all that it needs is up")
+        activated = bool(card.sockets or card.paths)
+        if activated and not await self._activated(card):
+            return
+        if not activated:
+            self._fire(Event.DEPENDENCIES_MET, "supervisor", "all that it needs is up", awaits=())
         if isinstance(card.payload, Virtual):
             await self._run_virtual(card)
+        elif card.activation.when is When.PER_CONNECTION:
+            await self._run_listener(card)
         else:
             await self._run_process(card)
         self._start_again_if_wanted()
@@ -173,6 +183,36 @@ class Life:
             found = await self._host.ask(f"conditions of {card.label}", partial(conditions.look, card))
         return found
 
+    async def _activated(self, card: Card) -> bool:
+        """Whether a service with sockets or paths has begun to start: they are ready, and what it waits for has come."""
+        activations, who, told = self._supervisor.activations, "supervisor", "all that it needs is up"
+        failure: SetupFailed | None = None
+        try:
+            with trio.move_on_after(SETUP) as self._patience:
+                await activations.prepare(card)
+            if self._patience.cancelled_caught and self._patience.deadline > trio.current_time():
+                return False
+            if self._patience.cancelled_caught:
+                failure = Overdue(self._label, Step.PREPARE, "its sockets or paths were not ready in time")
+            elif card.on_demand and activations.still(card):
+                activations.arm(card)
+                if (found := await activations.demanded(card)) is None:
+                    return False
+                who, told = found
+        except SetupFailed as error:
+            failure = error
+        finally:
+            self._patience = None
+        if not activations.still(card) or not self._supervisor.may_start(self._label):
+            return False
+        spent = activations.start(card) if card.on_demand and failure is None else None
+        self._fire(Event.DEPENDENCIES_MET, who, told, awaits=awaits(card))
+        if failure is not None:
+            await self._aftermath.refused(card, failure)
+        elif spent is not None:
+            self._fire(Event.SPAWN_FAILED, "supervisor", spent.detail, failure=spent)
+        return failure is None and spent is None
+
     def _start_again_if_wanted(self) -> None:
         """Somebody asked for it again while it was stopping; whose wish that was is known already."""
         if self._state is State.STOPPED and not self._supervisor.stopping:
@@ -190,6 +230,29 @@ class Life:
         while self._state is not State.STOPPING:
             await self._bell()
         self._aftermath.stopped()
+
+    async def _run_listener(self, card: Card) -> None:
+        """Be up while connections are served, each by a process of its own."""
+        activations = self._supervisor.activations
+        connections = activations.connections[self._label] = Connections(self._supervisor, card)
+        self._fire(Event.READY, "supervisor", f"it listens on {', '.join(socket.listen for socket in card.sockets)}")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, connections)
+                while self._state is not State.STOPPING and connections.failure is None:
+                    await self._bell()
+                nursery.cancel_scope.cancel()
+        finally:
+            del activations.connections[self._label]
+        if self._state is State.STOPPING:
+            self._aftermath.stopped()
+        elif connections.failure is not None:
+            failure = connections.failure
+            self._fire(Event.EXITED_FAILED, "supervisor", str(failure), failure=failure)
+
+    async def _serve(self, connections: Connections) -> None:
+        await connections.serve(self._supervisor.activations.descriptors.sockets(self._label))
+        self._supervisor.bells.ring(self._label)
 
     async def _run_process(self, card: Card) -> None:
         self._supervisor.logs.of(self._label).began = self._host.wall()
@@ -218,9 +281,15 @@ class Life:
         return failed
 
     async def _spawn(self, voice: Voice, readier: Readier) -> tuple[Living, ExitSlot]:
-        given = voice.given()
         await self._note_inputs(voice.card)
-        birth = Birth(self._supervisor, voice.card, replace(given, fds=(*given.fds, *readier.fds(len(given.fds)))))
+        activations, told = self._supervisor.activations, voice.given()
+        ours = activations.given(voice.card)
+        given = Given(
+            env=(*told.env, *ours.env),
+            pid_variables=(*told.pid_variables, *ours.pid_variables),
+            fds=(*ours.fds, *readier.fds(len(ours.fds))),
+        )
+        birth = Birth(self._supervisor, activations.dressed(voice.card), given)
         self._patience = birth.patience
         try:
             return await birth.run()

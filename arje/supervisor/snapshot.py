@@ -22,7 +22,7 @@ from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import conditions, deps, figures
+from arje.supervisor import activating, conditions, deps, figures
 from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.catalogue import masked_by
 from arje.supervisor.host import Living
@@ -65,6 +65,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "backoff_in_s": max(0.0, service.backoff_until - now) if service.backoff_until else None,
         "waiting_for": list(needs(supervisor, service)),
         "timer": supervisor.timers.status(service.label),
+        "awaits": list(service.awaits) if service.is_armed else [],
     }
 
 
@@ -179,6 +180,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "piped_to": piped_to(supervisor, service),
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
+        | activating.of_service(supervisor, service)
         | _life(service, supervisor.host.now())
         | _body(supervisor.outcomes.get(service.label), service)
     )
@@ -256,6 +258,7 @@ def rules(card: Card) -> dict[str, Any]:
             "stop": " ".join(f"{name}/{seconds:g}" for name, seconds in asked.stop),
             "readiness": probe_words(asked.readiness),
             "health": probe_words(asked.health),
+            "on_change": f"{asked.on_change.action}: {' '.join(asked.on_change.paths)}" if asked.on_change else "",
             "reload": reload or "",
             "hooks": {name: [str(one) for one in getattr(card.hooks, name)] for name in card.hooks.__slots__},
         }

@@ -16,12 +16,15 @@ import trio
 from arje import log
 from arje.card import signals
 from arje.card.card import Card
+from arje.card.on_change import Feels, OnChange
+from arje.card.path_watch import Watch
 from arje.card.probes import Sick
 from arje.card.supervision import Kind
 from arje.service.record import FailureReason
 from arje.service.state import Event, State
 from arje.supervisor import command, hooks, probing
 from arje.supervisor.host import Living
+from arje.supervisor.pathwatch import PathWatch
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
 
@@ -30,19 +33,22 @@ if TYPE_CHECKING:
 
 LOG = log.logger()
 START_TIMEOUT: Final = 90.0  # seconds to get ready, where the card says nothing
+_BURST: Final = 0.05  # seconds in which a file that was just written may be written again
 _RUNS: Final = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 
 @dataclass(frozen=True, slots=True)
 class Doom:
     """Why arje ends an incarnation: ``reason`` None where that is no failure. ``signal`` is what is sent first, empty for
-    what the card says; ``patient``: nothing is sent, it ends by itself. ``final``: it does not start again."""
+    what the card says; ``patient``: nothing is sent, it ends by itself. ``final``: it does not start again; ``again``: it
+    does, whatever its rule says."""
 
     reason: FailureReason | None
     detail: str
     signal: str = ""
     patient: bool = False
     final: bool = False
+    again: bool = False
     step: str = ""
 
 
@@ -99,6 +105,8 @@ class Vigil:
         if self._state is State.STARTING and self._is_ready_at_once:
             self._become_ready(f"exec confirmed after {self._living.incarnation.setup_ms:.1f} ms")
         async with trio.open_nursery() as self._nursery:
+            if self._card.supervision.on_change is not None:
+                self._nursery.start_soon(self._watch_files, self._card.supervision.on_change)
             if self._state is State.RUNNING:
                 self._nursery.start_soon(self._look_after)
             elif self._becomes_ready:
@@ -200,6 +208,26 @@ class Vigil:
                 continue
             self.end(Doom(FailureReason.HEALTH, detail, final=asked.action is Sick.FAIL, step="health"))
             return
+
+    async def _watch_files(self, asked: OnChange) -> None:
+        """Let the service feel it when a file changes that its card names; one change at a time."""
+        watches = tuple(Watch(watch=f"changed:{path}") for path in asked.paths)
+        paths = PathWatch(watches, self._supervisor.host.ask)
+        try:
+            await paths.arm()
+            while True:
+                found = await paths.wait()
+                await trio.sleep(_BURST)
+                paths.take()
+                if asked.action is Feels.RESTART:
+                    self.end(Doom(None, f"{found.path} has changed", again=True, step="on_change"))
+                    return
+                if trouble := await self.reload(found.path):
+                    LOG.error("a change is not felt", service=self._label, path=found.path, why=trouble)
+        except OSError as error:
+            LOG.error("changes of files are not felt", service=self._label, error=str(error))
+        finally:
+            paths.close()
 
     # -- reloading -----------------------------------------------------------------------------------------------------
 

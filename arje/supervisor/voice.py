@@ -48,7 +48,7 @@ class Voice:
         self._living: Living | None = None
         self.stop: Stop | None = None
         self.card = card
-        if notify.wants_socket(card.supervision):
+        if notify.wants_socket(card):
             self._socket = supervisor.host.notify_socket(card.label)
             self.card, self._seen = supervisor.seen_with(card, self._socket.path)
 
@@ -129,6 +129,10 @@ class Voice:
                 self.stop.extend(said.extend)
         if said.watchdog_interval is not None:
             vigil.set_watchdog(said.watchdog_interval)
+        if said.store_remove:
+            self._supervisor.activations.store.remove(self._label, said.store_name)
+        elif said.store and self._label in table:
+            self._store(said, message)
         if said.restart_reset:
             table.forgive(self._label)
         if said.access is not None:
@@ -145,6 +149,12 @@ class Voice:
             vigil.feed()
         if said.watchdog_trigger:
             vigil.trigger()
+
+    def _store(self, said: Notification, message: Message) -> None:
+        """Keep the descriptors of a message for the next life."""
+        fds, message.fds = message.fds, ()
+        for fd in fds:
+            self._supervisor.activations.store.add(self._label, said.store_name, fd, poll=said.store_poll)
 
     def _follow(self, pid: int) -> None:
         """Let another of the service's processes be its main one."""
