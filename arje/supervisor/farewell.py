@@ -1,4 +1,7 @@
-"""The service whose end is arje's own (``supervision.ends_arje``): what a container has its main process for."""
+"""What follows the end of a service for good: others that its card names, or the end of arje itself.
+
+The latter (``supervision.ends_arje``) is what a container has its main process for.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,9 @@ def status_of(service: Service) -> int:
 
 
 class Farewell:
-    """``said`` is set when a service has ended for good whose end is arje's: ``who`` it is, and the ``status`` to exit with.
+    """``said`` is set when a service has ended for good whose end is arje's: ``who``, and the ``status`` to exit with.
 
-    The first one counts, and none once arje stops for another reason.
+    The first one counts, and nothing follows an end once arje stops.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -49,10 +52,15 @@ class Farewell:
         self.who = ""
         self.status = 0
 
-    def changed(self, old: Service, new: Service) -> None:
-        """Hear of a change in the table."""
-        over = new.state in (State.DONE, State.FAILED) and old.state is not new.state
-        if not over or not new.card.supervision.ends_arje or self._supervisor.stopping or self.said.is_set():
+    def follow_up(self, ended: Service) -> None:
+        """Begin what follows the state that a service has just come to."""
+        card, table = ended.card, self._supervisor.table
+        if ended.state not in (State.DONE, State.FAILED) or self._supervisor.stopping or self.said.is_set():
             return
-        self.who, self.status = new.label, status_of(new)
-        self.said.set()
+        if card.supervision.ends_arje:
+            self.who, self.status = ended.label, status_of(ended)
+            self.said.set()
+            return
+        for label in card.on_failure if ended.state is State.FAILED else card.on_success:
+            if label in table:
+                self._supervisor.want(label, ended.label)

@@ -1,13 +1,15 @@
 """Scenarios: folders with cards and the steps of a story, told in TOML and run against arje as PID 1.
 
-``tests/scenarios/NAME/cards/*.toml`` are the cards at the beginning (other folders beside it come to the same place),
-``steps.toml`` is the story: ``about`` says what it shows, ``arje`` are further words of arje's command line, and every ``[[step]]`` is one of these, in their order:
+``tests/scenarios/NAME/cards/*.toml`` are the cards at the beginning (other folders beside it come to the same place).
+``steps.toml`` is the story: ``about`` says what it shows, ``arje`` are further words of arje's command line, and every
+``[[step]]`` is one of these, in their order:
 
 ==================================  ==================================================================================
 ``start = "web db"``                arjectl start, and wait; also ``stop``, ``restart``, and any other verb of arjectl in
                                     ``arjectl = "…"``. ``exit`` is the status that it ends with (0), ``says`` a pattern of
                                     what it prints.
-``beside = "start web"``            begin an arjectl and go on; ``joined = "start web"`` waits for its end: ``exit``, ``says``
+``beside = "start web"``            begin an arjectl and go on; ``joined = "start web"`` waits for its end, with ``exit``
+                                    and ``says``
 ``why.web = "…"``                   a pattern of what ``arjectl why`` prints
 ``write.web = "…"``                 write a card; ``write."x.d/y"`` any other file below the cards; ``remove = "web"``
 ``kill = "web"``                    send the main process ``signal`` (KILL)
@@ -18,14 +20,16 @@
 ``order = ["web stopped", …]``      these came in this order, whatever else came between them
 ``manager.orphans_reaped = 1``      wait until the manager says so of itself
 ``processes."sleep 1" = 0``         wait until so many processes have this in their command line
+``ask."/x.sock" = "hello"``         say a line at a unix socket, and read the answer to its end: ``hears`` is its pattern
 ``enter = "…"``                     run a shell in the namespaces of arje, beside it; ``sh = "…"``: out here, in @PLACE@
-``end = 0``                         tell arje to stop (``signal``: TERM), wait for its end with this status; ``ends = 7``: it ends
-                                    by itself
+``end = 0``                         tell arje to stop (``signal``: TERM), wait for its end with this status;
+                                    ``ends = 7``: it ends so by itself
 ==================================  ==================================================================================
 
 A value that begins with ``~`` is a pattern (``re.search``); a table is compared with what its keys name; ``cause`` and
 reasons of failures are compared as the text that people see. ``@PLACE@`` is a directory of this run, ``@ID@`` a number
-that no other run has, ``@ARJECTL@`` the words that begin an arjectl in a service, in cards and in steps.
+that no other run has, ``@PORT@`` a port that nobody uses, ``@ARJECTL@`` the words that begin an arjectl in a service, in
+cards and in steps.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -63,10 +68,9 @@ class Init(Manager):
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
         """Begin an arjectl as the user whose manager this is: root out here is nobody in there."""
-        prefix, (python, more) = (), (sys.executable, {})
-        if self._user and (found := python_for_nobody()) is not None:
-            prefix, (python, more) = AS_NOBODY, found
-        command = [*prefix, python, "-m", "arje.ctl", "--socket", str(self.socket), *words]
+        found = python_for_nobody() if self._user else None
+        python, more = found or (sys.executable, dict[str, str]())
+        command = [*(AS_NOBODY if found else ()), python, "-m", "arje.ctl", "--socket", str(self.socket), *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=os.environ | more)
 
@@ -95,6 +99,7 @@ class Story:
         self._marks = {
             "@PLACE@": str(place),
             "@ID@": f"{os.getpid()}{next(_numbers):03}",
+            "@PORT@": str(_free_port()),
             "@ARJECTL@": f"{self._python()} -m arje.ctl --socket {place}/run/io.arje",
         }
         told = tomllib.loads(self._marked((folder / "steps.toml").read_text()))
@@ -111,7 +116,7 @@ class Story:
     def _python(self) -> str:
         """Return the words that begin a Python which finds arje and runs as the user whose manager this is."""
         found = python_for_nobody() if self._user else None
-        python, more = found or (sys.executable, {})
+        python, more = found or (sys.executable, dict[str, str]())
         return f"env PYTHONPATH={more.get('PYTHONPATH', ROOT)} {python}"
 
     def _marked(self, text: str) -> str:
@@ -234,6 +239,17 @@ class Story:
         for text, number in wanted.items():
             self._becomes(lambda: "" if (found := len(running(text))) == number else f"{found} of {text!r}")  # noqa: B023
 
+    def _ask(self, words: dict[str, str], step: dict[str, Any]) -> None:
+        pattern = step.pop("hears", "")
+        for path, word in words.items():
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(PATIENCE)
+                client.connect(path)
+                client.sendall(f"{word}\n".encode())
+                client.shutdown(socket.SHUT_WR)
+                answer = client.makefile().read()
+            assert re.search(pattern, answer), f"{pattern!r} is not in: {answer}"
+
     def _enter(self, script: str, _: dict[str, Any]) -> None:
         spaces = ("nsenter", f"--target={self.manager.pid}", "--user", "--pid", "--mount", "--preserve-credentials")
         subprocess.run([*spaces, "sh", "-c", script], check=True, timeout=PATIENCE)
@@ -285,6 +301,7 @@ _VERBS: Final[dict[str, Callable[[Story, Any, dict[str, Any]], None]]] = {
     "order": Story._order,
     "manager": Story._manager,
     "processes": Story._processes,
+    "ask": Story._ask,
     "enter": Story._enter,
     "sh": Story._sh,
     "ends": Story._ends,
@@ -307,6 +324,12 @@ def unlike(wanted: Any, found: Any, name: str) -> str:
     if wanted == "" and found is None:
         return ""
     return "" if wanted == found else f"{name} is {found!r}, not {wanted!r}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def running(text: str) -> list[int]:
