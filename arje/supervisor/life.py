@@ -7,7 +7,6 @@ the traceback into the log; it never crosses the nursery. A life whose service i
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,7 +38,7 @@ from arje.supervisor.inputs import contents, inputs
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.stopping import Stop
-from arje.supervisor.vigil import Vigil, start_timeout
+from arje.supervisor.vigil import Doom, Vigil, start_timeout
 from arje.supervisor.voice import Voice
 
 if TYPE_CHECKING:
@@ -262,15 +261,20 @@ class Life:
         if self._state is not State.STARTING:
             self._fire(Event.SPAWN_FAILED, "supervisor", "it was stopped before it ran")
             return
-        with ExitStack() as stack:
+        voice = readier = None
+        try:  # no ExitStack: it would be there for the whole life of every service, and takes 700 bytes
             try:
-                voice = stack.enter_context(Voice(self._supervisor, card))
-                readier = stack.enter_context(closing(Readier(self._supervisor, card)))
+                voice = Voice(self._supervisor, card)
+                readier = Readier(self._supervisor, card)
                 outcome, slot = await self._spawn(voice, readier)
             except (IncarnationRefused, SetupFailed, OSError) as error:
                 await self._aftermath.refused(card, error)
                 return
             await self._live(card, outcome, slot, voice, readier)
+        finally:
+            for each in (readier, voice):
+                if each is not None:
+                    each.close()
 
     async def _before(self, card: Card) -> HookFailed | None:
         """Run what comes before the payload; a stop gives it the time of a stop."""
@@ -319,17 +323,13 @@ class Life:
         voice.begins(vigil, outcome)
         told = f"exec confirmed after {outcome.incarnation.setup_ms:.1f} ms"
         self._fire(Event.SPAWNED, "supervisor", told, incarnation=outcome.incarnation)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(voice.listen)
-            doom = await vigil.over()
-            ended = outcome.exit_of(slot.exit) if slot.exit is not None else None
-            if ended is not None and self._stays_up(card, ended):
-                await self._stay_up(card)
-            if doom is not None:
-                self._aftermath.begin(doom.detail)
-            self._stop = voice.stop = Stop(self._supervisor, card, outcome, slot)
-            method = await self._stop.run(doom) if slot.exit is None else None
-            nursery.cancel_scope.cancel()
+        if voice.is_listening:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(voice.listen)
+                doom, ended, method = await self._attend(card, outcome, slot, voice, vigil)
+                nursery.cancel_scope.cancel()
+        else:
+            doom, ended, method = await self._attend(card, outcome, slot, voice, vigil)
         voice.drain()
         self._stop = self._vigil = None
         assert slot.exit is not None
@@ -338,6 +338,19 @@ class Life:
         mute = self._state is State.STARTING and readier.is_mute
         used = figures.of_ended(outcome, slot.used)
         await self._ended(card, outcome, End(ended, doom, oom=oom, mute=mute, said=vigil.said, used=used), method)
+
+    async def _attend(
+        self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, vigil: Vigil
+    ) -> tuple[Doom | None, Exit | None, str | None]:
+        """Watch over a payload to its end. Returns why arje ended it, how it ended by itself, and what ended it."""
+        doom = await vigil.over()
+        ended = outcome.exit_of(slot.exit) if slot.exit is not None else None
+        if ended is not None and self._stays_up(card, ended):
+            await self._stay_up(card)
+        if doom is not None:
+            self._aftermath.begin(doom.detail)
+        self._stop = voice.stop = Stop(self._supervisor, card, outcome, slot)
+        return doom, ended, await self._stop.run(doom) if slot.exit is None else None
 
     # -- scripted services ---------------------------------------------------------------------------------------------
 
