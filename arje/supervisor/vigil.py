@@ -104,8 +104,13 @@ class Vigil:
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
-    async def over(self) -> Doom | None:
-        """Wait until the process has ended, somebody stops the service, or arje has to end it: then return why."""
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is to be done, and nothing is due, before the service's bell rings."""
+        return not (self._is_over or self._work or self._deadlines)
+
+    def begin(self) -> None:
+        """Begin to watch: call it once, before :meth:`over`."""
         self._due("start", start_timeout(self._card) - self._spent())
         if self._state is State.STARTING and self._is_ready_at_once:
             self._become_ready(f"exec confirmed after {self._living.incarnation.setup_ms:.1f} ms")
@@ -116,6 +121,9 @@ class Vigil:
                 self._beside(self._look_after)
         elif self._becomes_ready:
             self._beside(self._get_ready)
+
+    async def over(self) -> Doom | None:
+        """Wait until the process has ended, somebody stops the service, or arje has to end it: then return why."""
         while not self._is_over and not self._work:
             await self._ring()
         if not self._is_over:
