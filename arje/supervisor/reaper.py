@@ -36,7 +36,7 @@ class ExitSlot:
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end, at most so many seconds. Returns whether it came."""
         if self.exit is None:
-            self._gone = self._gone or trio.Event()
+            self._gone = trio.Event() if self._gone is None else self._gone
             with trio.move_on_after(seconds if seconds is not None else float("inf")):
                 await self._gone.wait()
         return self.exit is not None
