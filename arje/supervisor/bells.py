@@ -6,7 +6,7 @@ does not grow with the number of all services.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 import trio
@@ -16,9 +16,13 @@ ANYBODY: Final = ("",)
 
 
 class Bells:
-    """One bell per label that somebody waits for; none is kept for the others. ``_by``: others → bells they ring, too."""
+    """One bell per label that somebody waits for; none is kept for the others. ``_by``: others → bells they ring, too.
 
-    def __init__(self) -> None:
+    ``resume`` is called with the label when a bell rings for which a life was parked."""
+
+    def __init__(self, resume: Callable[[str], None]) -> None:
+        self._resume = resume
+        self._parked: set[str] = set()
         self._bells: dict[str, trio.Event] = {}
         self._by: dict[str, dict[str, None]] = {}
         self._others: dict[str, set[str]] = {}
@@ -30,6 +34,10 @@ class Bells:
             self._others.setdefault(label, set()).add(other)
         await self._bells.setdefault(label, trio.Event()).wait()
 
+    def park(self, label: str) -> None:
+        """Let a life go on when this bell rings next."""
+        self._parked.add(label)
+
     def ring(self, label: str) -> None:
         """Wake everybody who waits for this bell."""
         for other in self._others.pop(label, ()):
@@ -39,6 +47,9 @@ class Bells:
                     del self._by[other]
         if (bell := self._bells.pop(label, None)) is not None:
             bell.set()
+        if label in self._parked:
+            self._parked.remove(label)
+            self._resume(label)
 
     def changed(self, other: str) -> None:
         """Ring every bell for which somebody waits with this other one in mind, or with anybody."""

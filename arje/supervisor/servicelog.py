@@ -12,8 +12,7 @@ import os
 import termios
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +20,7 @@ import trio
 
 from arje import log
 from arje.card.log import LogRules
-from arje.supervisor.ears import Ears
+from arje.supervisor.ears import Ears, Room
 from arje.supervisor.follower import KEPT, Line, Ring
 from arje.supervisor.linerate import RATE, LineBudget
 from arje.supervisor.logfile import LogFile, dropped
@@ -110,10 +109,10 @@ class ServiceLog:
                 for end in ends:
                     os.close(end)
             self._pipes[stream] = fd
-            self._ears.listen(fd, partial(self._hear, stream, fd), nursery)
+            self._ears.listen(fd, self, stream, nursery)
         return os.open(f"/proc/self/fd/{self._pipes[stream]}", os.O_WRONLY | os.O_CLOEXEC)
 
-    def _hear(self, stream: str, fd: int) -> Callable[[], Awaitable[None]] | None:
+    def hear(self, stream: str, fd: int) -> Room | None:
         """Read once, or return what to wait for when the disk is behind."""
         if self._box is not None and not self._box.takes:
             return self._box.wait_room

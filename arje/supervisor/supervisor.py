@@ -61,7 +61,7 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
-        self.bells = Bells()
+        self.bells = Bells(self._go_on)
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
         self.commands: dict[str, Living] = {}
@@ -372,15 +372,18 @@ class Supervisor:
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:
             return
-        life = self._lives[label] = Life(self, label)
+        self._lives[label] = Life(self, label)
+        self._go_on(label)
 
-        async def run() -> None:
-            try:
-                await life.run()
-            finally:
+    def _go_on(self, label: str) -> None:
+        self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
+
+    async def _run(self, label: str, life: Life) -> None:
+        try:
+            await life.run()
+        finally:
+            if not life.is_parked:
                 del self._lives[label]
-
-        self._nursery.start_soon(run, name=f"life of {label}")
 
 
 async def _watch_main(pid: int, fd: int, slot: ExitSlot) -> None:

@@ -8,7 +8,9 @@ happen for readiness runs beside it, and so does the look at its health. A vigil
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -35,6 +37,8 @@ LOG = log.logger()
 START_TIMEOUT: Final = 90.0  # seconds to get ready, where the card says nothing
 _BURST: Final = 0.05  # seconds in which a file that was just written may be written again
 _RUNS: Final = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
+
+Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Vigil:
         self._deadlines: dict[str, float] = {}
         self._watchdog = card.supervision.watchdog
         self._reload: _Reload | None = None
+        self._work: list[Work] = []
         self._nursery: trio.Nursery | None = None
         self.doom: Doom | None = None
         self.said: tuple[int, str] = (0, "")
@@ -99,26 +104,58 @@ class Vigil:
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
-    async def over(self) -> Doom | None:
-        """Wait until the process has ended, somebody stops the service, or arje has to end it: then return why."""
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is to be done, and nothing is due, before the service's bell rings."""
+        return not (self._is_over or self._work or self._deadlines)
+
+    def begin(self) -> None:
+        """Begin to watch: call it once, before :meth:`over`."""
         self._due("start", start_timeout(self._card) - self._spent())
         if self._state is State.STARTING and self._is_ready_at_once:
             self._become_ready(f"exec confirmed after {self._living.incarnation.setup_ms:.1f} ms")
-        async with trio.open_nursery() as self._nursery:
-            if self._card.supervision.on_change is not None:
-                self._nursery.start_soon(self._watch_files, self._card.supervision.on_change)
-            if self._state is State.RUNNING:
-                self._nursery.start_soon(self._look_after)
-            elif self._becomes_ready:
-                self._nursery.start_soon(self._get_ready)
-            while not self._is_over:
-                with trio.CancelScope(deadline=min(self._deadlines.values(), default=math.inf)):
-                    await self._supervisor.bells.wait(self._label)
-                self._judge_deadlines()
-            self._nursery.cancel_scope.cancel()
-        self._nursery = None
+        if self._card.supervision.on_change is not None:
+            self._beside(partial(self._watch_files, self._card.supervision.on_change))
+        if self._state is State.RUNNING:
+            if self._card.supervision.health is not None:
+                self._beside(self._look_after)
+        elif self._becomes_ready:
+            self._beside(self._get_ready)
+
+    async def over(self) -> Doom | None:
+        """Wait until the process has ended, somebody stops the service, or arje has to end it: then return why."""
+        while not self._is_over and not self._work:
+            await self._ring()
+        if not self._is_over:
+            await self._over_with_work()
         self._end_reload("the service has ended" if self._slot.exit else "the service is stopping")
         return self.doom
+
+    async def _over_with_work(self) -> None:
+        async with trio.open_nursery() as self._nursery:
+            for work in self._work:
+                self._nursery.start_soon(work)
+            while not self._is_over:
+                await self._ring()
+            self._nursery.cancel_scope.cancel()
+        self._nursery = None
+
+    def _beside(self, work: Work) -> None:
+        """Let something be done for as long as the watch lasts: most services need nothing, and then no nursery either."""
+        if self._nursery is not None:
+            self._nursery.start_soon(work)
+        else:
+            self._work.append(work)
+            self._supervisor.bells.ring(self._label)
+
+    async def _ring(self) -> None:
+        """Wait for the service's bell or the earliest deadline."""
+        if not self._deadlines:
+            await self._supervisor.bells.wait(self._label)
+            return
+        with trio.CancelScope(deadline=min(self._deadlines.values())):
+            await self._supervisor.bells.wait(self._label)
+        self._judge_deadlines()
 
     def _spent(self) -> float:
         """Seconds since the start began: set-up and hooks count."""
@@ -235,11 +272,11 @@ class Vigil:
         """Let the service read its configuration again. Returns why that failed; empty when it did not."""
         if self._reload is None:
             asked = self._card.supervision.reload
-            if asked is None or self._state is not State.RUNNING or self._nursery is None:
+            if asked is None or self._state is not State.RUNNING or self._is_over:
                 return "it cannot be reloaded"
             self._reload = _Reload(began=self._supervisor.host.now())
             self._table.fire(self._label, Event.RELOAD, self._supervisor.cause(who, "reload"))
-            self._nursery.start_soon(self._do_reload)
+            self._beside(self._do_reload)
         mine = self._reload
         await mine.over.wait()
         return mine.trouble or ""
