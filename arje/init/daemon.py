@@ -27,7 +27,7 @@ from arje.supervisor import compiled, transient
 from arje.supervisor.cards import starts_by_itself
 from arje.supervisor.catalogue import Catalogue
 from arje.supervisor.door import Door
-from arje.supervisor.host import Machine
+from arje.supervisor.host import Host, Machine
 from arje.supervisor.logs import Logs
 from arje.supervisor.reaper import Reaper
 from arje.supervisor.supervisor import Supervisor
@@ -59,15 +59,12 @@ def run(options: Options) -> int:
         native.prctl_subreaper()
         base = _cgroup_base(options, before)
         variables = {"RUNTIME_DIR": str(options.runtime_dir)}
-        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH)
+        nofile = runtime.raise_descriptors()
+        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH, nofile=nofile)
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()
-            machine = Machine(incarnator, reaper)
-            if options.record is None:
-                trio.run(_main, options, Supervisor(machine, logs, options.state_dir), reaper)
-            else:
-                _run_recorded(options, options.record, machine, logs, reaper)
+            return _supervised(options, Machine(incarnator, reaper), logs, reaper)
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
@@ -77,20 +74,21 @@ def run(options: Options) -> int:
                     base.rmdir()
             logs.close()
             log.drain()
-    return 0
 
 
-def _run_recorded(options: Options, file: Path, machine: Machine, logs: Logs, reaper: Reaper) -> None:
-    from arje.replay.recorder import Recorder
-    from arje.replay.recording import RecordingHost
+def _supervised(options: Options, host: Host, logs: Logs, reaper: Reaper) -> int:
+    """Run the manager in this world until told to stop; return the exit status."""
+    instruments: list[trio.abc.Instrument] = []
+    with contextlib.ExitStack() as stack:
+        if options.record is None:
+            supervisor = Supervisor(host, logs, options.state_dir)
+        else:
+            from arje.replay.recording import recorded
 
-    recorder = Recorder(file)
-    try:
-        supervisor = Supervisor(RecordingHost(machine, recorder), logs, options.state_dir)
-        recorder.listen(supervisor)
-        trio.run(_main, options, supervisor, reaper, instruments=[recorder.steps])
-    finally:
-        recorder.close()
+            supervisor, steps = stack.enter_context(recorded(options.record, host, logs, options.state_dir))
+            instruments = [steps]
+        trio.run(_main, options, supervisor, reaper, instruments=instruments)
+    return supervisor.farewell.status
 
 
 def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -123,6 +121,7 @@ async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> Non
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await nursery.start(_read_signals, reaper, supervisor, door, nursery)
+        nursery.start_soon(_stop_with_service, supervisor, nursery.cancel_scope)
         nursery.start_soon(watch_cards, catalogue.directories, door)
         transient.clear(options.runtime_dir)
         why = compiled.recall(catalogue.cache, catalogue.memory) if catalogue.cache else ""
@@ -196,10 +195,10 @@ async def _read_signals(
                 nursery.start_soon(_reload, door)
             if numbers & {signal.SIGTERM, signal.SIGINT}:
                 stops += 1
-                if stops == 1:
+                if stops == 1 and not supervisor.farewell.said.is_set():
                     nursery.start_soon(_stop, supervisor, nursery.cancel_scope)
                 else:
-                    LOG.warning("told twice to stop: killing what is left")
+                    LOG.warning("told to stop while stopping: killing what is left")
                     supervisor.kill_now()
     finally:
         os.close(fd)
@@ -218,4 +217,14 @@ async def _reload(door: Door) -> None:
 async def _stop(supervisor: Supervisor, scope: trio.CancelScope) -> None:
     LOG.info("stopping")
     await supervisor.stop_all("signal")
+    scope.cancel()
+
+
+async def _stop_with_service(supervisor: Supervisor, scope: trio.CancelScope) -> None:
+    farewell = supervisor.farewell
+    await farewell.said.wait()
+    if supervisor.stopping:
+        return
+    LOG.info("stopping with a service", service=farewell.who, status=farewell.status)
+    await supervisor.stop_all(farewell.who)
     scope.cancel()

@@ -142,6 +142,7 @@ def unheard(card: Card) -> str:
         "path watches": card.paths,
         "conditions that are watched while it waits": card.live_conditions,
         "stored descriptors": card.fd_store_max,
+        "files whose change it feels": card.supervision.on_change is not None,
     }
     return ", ".join(word for word, there in asked.items() if there)
 
@@ -151,6 +152,7 @@ def without_unheard(card: Card) -> Card:
     if not unheard(card):
         return card
     found = replace(card, conditions=Conditions(), live_conditions=False) if card.live_conditions else card
+    found = replace(found, supervision=replace(card.supervision, on_change=None))
     return replace(found, sockets=(), paths=(), activation=Activation(), fd_store_max=0)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import tzinfo
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import trio
@@ -15,16 +16,30 @@ from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.neighbours import Neighbours
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit
-from arje.replay.recorder import Recorder, zone_text
+from arje.replay.recorder import Recorder, Steps, zone_text
 from arje.replay.tape import error_line
 from arje.supervisor.host import Host, Living, Unborn
+from arje.supervisor.logs import Logs
 from arje.supervisor.notify import Message, NotifySocket
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.servicelog import ServiceLog
+from arje.supervisor.supervisor import Supervisor
 from arje.supervisor.voice import is_of
 
 Answer = TypeVar("Answer")
 Key = tuple[str, int]  # a label, and the number of its incarnation
+
+
+@contextmanager
+def recorded(file: Path, host: Host, logs: Logs, state_dir: Path) -> Iterator[tuple[Supervisor, Steps]]:
+    """Make a supervisor of which every input is written to a file, and an instrument for its run. Raises OSError."""
+    recorder = Recorder(file)
+    try:
+        supervisor = Supervisor(RecordingHost(host, recorder), logs, state_dir)
+        recorder.listen(supervisor)
+        yield supervisor, recorder.steps
+    finally:
+        recorder.close()
 
 
 class RecordingHost:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
@@ -17,6 +18,16 @@ Ear = Callable[[str, tuple[Any, ...], dict[str, Any]], None]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _INSIDE: Final[ContextVar[bool]] = ContextVar("inside a verb", default=False)
+
+
+@contextmanager
+def inside() -> Iterator[None]:
+    """Let what follows, and the tasks that begin there, be no input, whoever began it."""
+    token = _INSIDE.set(True)
+    try:
+        yield
+    finally:
+        _INSIDE.reset(token)
 
 
 def verb(method: Method) -> Method:
@@ -38,20 +49,14 @@ def verb(method: Method) -> Method:
     def called(self: Any, *args: Any, **more: Any) -> Any:
         if not hear(self, args, more):
             return method(self, *args, **more)
-        token = _INSIDE.set(True)
-        try:
+        with inside():
             return method(self, *args, **more)
-        finally:
-            _INSIDE.reset(token)
 
     @functools.wraps(method)
     async def awaited(self: Any, *args: Any, **more: Any) -> Any:
         if not hear(self, args, more):
             return await method(self, *args, **more)
-        token = _INSIDE.set(True)
-        try:
+        with inside():
             return await method(self, *args, **more)
-        finally:
-            _INSIDE.reset(token)
 
     return awaited if inspect.iscoroutinefunction(method) else called  # type: ignore[return-value]
