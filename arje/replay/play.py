@@ -1,8 +1,9 @@
 """A recording played: the same supervisor in the world of then, in virtual time, and what becomes of its services now.
 
-Two things of a run are in no recording. The order in which trio runs the tasks of one batch is a draw of lots: a replay
-tries a few, and one that leads to the same is enough. And the loop is never as punctual as a virtual clock: a time that is
-over here was over a moment later there, so that causes are compared without their seconds.
+The clock stands still between two lines, so that what was due is late as it was late then: what a busy manager saw first
+is seen first. Two things are in no recording. The order in which trio runs the tasks of one batch is a draw of lots: a
+replay looks for one that leads to the same. And nothing happens between two lines here, so that causes
+are compared without their seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from arje.card.card import Card
 from arje.errors import ArjeError
@@ -26,10 +27,13 @@ from arje.service.record import Service
 from arje.supervisor.logs import Logs
 from arje.supervisor.supervisor import Supervisor
 
-_TRIES: Final = 5  # orders of tasks
+_TRIES: Final = 40  # orders of tasks
+_NEAR: Final = 0.05  # seconds from a difference to the inputs that it may come from
+_INPUTS: Final = frozenset({"verb", "exit", "clock"})
 _LATE: Final = 0.25  # seconds before the end of a manager that was killed whose changes may not have been written
 _SECONDS: Final = re.compile(r"\d+(?:\.\d+)?(?= (?:ms|s)\b)")
-_INPUTS: Final = frozenset({"verb", "exit", "clock"})
+_LONG: Final = 1e6  # seconds
+_MEANINGLESS: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 _EDGES: Final = (
     *("on_failure", "on_success", "requires", "requisite", "wants", "waits_for", "after", "before", "conflicts"),
     *("part_of", "required_by", "wanted_by"),
@@ -86,18 +90,66 @@ class Result:
 
 def replay(recording: Recording) -> Result:
     """Play a recording, and compare. Raises NotARecording when something in it means nothing."""
-    expected = _by_label((line["of"], _change(line)) for line in recording.of("became"))
-    left_out = _left_out(recording)
-    best: tuple[Difference, ...] | None = None
-    for seed in range(_TRIES):
-        got = _play(recording, seed)
-        found = tuple(_compare(recording, expected, got, left_out))
-        if best is None or len(found) < len(best):
-            best = found
-        if not best:
-            break
+    try:
+        expected = _by_label((line["of"], _change(line)) for line in recording.of("became"))
+        left_out = _left_out(recording)
+    except _MEANINGLESS as error:
+        raise NotARecording(f"a line of it means nothing: {error!r}") from error
+    best = _Search(recording, expected, left_out).best()
     labels = expected.keys() - left_out.keys()
-    return Result(best or (), len(labels), sum(len(expected[label]) for label in labels), left_out)
+    return Result(best, len(labels), sum(len(expected[label]) for label in labels), left_out)
+
+
+class _Search:
+    """The search for an order of tasks that leads to the same. Inputs that came close together may have come before tasks
+    had heard of the one before: near the first difference it is tried how many turns of the loop lie between them."""
+
+    def __init__(self, recording: Recording, expected: dict[str, list[Change]], left_out: dict[str, str]) -> None:
+        self._recording = recording
+        self._expected = expected
+        self._left_out = left_out
+        self._tries = _TRIES
+
+    def best(self) -> tuple[Difference, ...]:
+        """Return the differences that no order avoids that was tried."""
+        turns: dict[int, int] = {}
+        found = self._play(turns)
+        while found and (better := self._better(turns, found)) is not None:
+            turns, found = better
+        return found
+
+    def _better(
+        self, turns: dict[int, int], found: tuple[Difference, ...]
+    ) -> tuple[dict[int, int], tuple[Difference, ...]] | None:
+        """Return an order with which the first difference is later, or none."""
+        for step in self._near(found[0].t):
+            for count in (1, 2, 3, 0):
+                if self._tries <= 0:
+                    return None
+                other = turns | {step: count}
+                if other != turns and (not (got := self._play(other)) or got[0].t > found[0].t):
+                    return other, got
+        return None
+
+    def _near(self, t: float) -> list[int]:
+        """Return the steps of inputs near a time, the nearest first."""
+        inputs = [line for line in self._recording.lines if line["is"] in _INPUTS and abs(line["t"] - t) < _NEAR]
+        return list(dict.fromkeys(line["step"] for line in sorted(inputs, key=lambda line: abs(line["t"] - t))))
+
+    def _play(self, turns: dict[int, int]) -> tuple[Difference, ...]:
+        self._tries -= 1
+        try:
+            got = _play(self._recording, turns)
+        except* _MEANINGLESS as group:
+            raise NotARecording(f"a line of it means nothing: {_first(group)!r}") from None
+        return tuple(_compare(self._recording, self._expected, got, self._left_out))
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 def _change(line: Line) -> Change:
@@ -163,9 +215,34 @@ def _named(card: Card) -> set[str]:
 # -- playing -----------------------------------------------------------------------------------------------------------
 
 
-def _play(recording: Recording, seed: int) -> dict[str, list[Change]]:
-    trio._core._run._r.seed(seed)  # the order of tasks is a draw of lots (trio)
-    return trio.run(_world, recording, clock=MockClock(autojump_threshold=0))
+class Standing(trio.abc.Clock):
+    """A clock that stands still until somebody sets ``time``."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def start_clock(self) -> None:
+        """Begin at 0."""
+
+    def current_time(self) -> float:
+        """Return the time that was set."""
+        return self.time
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Sleep until it is set to another one."""
+        return 0.0 if deadline <= self.time else _LONG
+
+
+def _play(recording: Recording, turns: dict[int, int]) -> dict[str, list[Change]]:
+    """Play once. ``turns``: how many turns of the loop lie before a step, for those that come before all tasks wait."""
+    clock = Standing()
+    loop: Any = trio._core._run
+    loop._r.seed(0)  # the order of tasks is a draw of lots (trio)
+    before, loop._ALLOW_DETERMINISTIC_SCHEDULING = loop._ALLOW_DETERMINISTIC_SCHEDULING, True
+    try:
+        return trio.run(_world, recording, clock, turns, clock=clock)
+    finally:
+        loop._ALLOW_DETERMINISTIC_SCHEDULING = before
 
 
 class _Unwritten(Logs):
@@ -175,7 +252,7 @@ class _Unwritten(Logs):
         super().__init__(Path("/"))  # it is there, and files are made by the first line only
 
 
-async def _world(recording: Recording) -> dict[str, list[Change]]:
+async def _world(recording: Recording, clock: Standing, turns: dict[int, int]) -> dict[str, list[Change]]:
     host = ReplayingHost(recording)
     supervisor = Supervisor(host, _Unwritten(), Path("/replayed"))
     got: dict[str, list[Change]] = {}
@@ -187,31 +264,40 @@ async def _world(recording: Recording) -> dict[str, list[Change]]:
             got.setdefault(new.label, []).append(change)
 
     supervisor.table.subscribe(changed)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(supervisor.run)
-        inputs = [line for line in recording.lines if line["is"] in _INPUTS]
-        for _, together in groupby(inputs, key=lambda line: line["step"]):
-            for number, line in enumerate(together):
-                if not number:
-                    await trio.sleep_until(line["t"])
-                try:
+    async with trio.open_nursery() as outer:
+        outer.start_soon(_end, host, clock)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            for step, moment in groupby(recording.lines, key=lambda line: line["step"]):
+                if step not in turns:
+                    await wait_all_tasks_blocked()
+                for _ in range(turns.get(step, 0)):
+                    await trio.lowlevel.checkpoint()
+                for line in moment:
+                    clock.time = max(clock.time, line["t"])
                     _give(recording, supervisor, host, nursery, line)
-                except (KeyError, TypeError, AttributeError, IndexError) as error:
-                    raise NotARecording(f"at {line['t']} s: {line['is']} means nothing: {error!r}") from error
-        await trio.sleep_until(recording.length)
-        await wait_all_tasks_blocked()
-        host.over.set()
-        nursery.cancel_scope.cancel()
+            await wait_all_tasks_blocked()
+            host.over.set()
+            nursery.cancel_scope.cancel()
+        outer.cancel_scope.cancel()
     return got
 
 
+async def _end(host: ReplayingHost, clock: Standing) -> None:
+    """Let what cannot be cancelled at once be over by its own time, at the end."""
+    await host.over.wait()
+    while True:
+        await wait_all_tasks_blocked()
+        clock.time += _LONG
+
+
 def _give(recording: Recording, supervisor: Supervisor, host: ReplayingHost, nursery: trio.Nursery, line: Line) -> None:
-    """Let one input arrive."""
+    """Let one input arrive; what has been asked for comes by itself."""
     if line["is"] == "exit":
         host.exit(line)
     elif line["is"] == "clock":
         host.clock(line)
-    else:
+    elif line["is"] == "verb":
         _verb(recording, supervisor, nursery, line["verb"], line["args"], line["more"])
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,21 +35,40 @@ LOG = log.logger()
 
 
 class Steps(trio.abc.Instrument):
-    """Counts the steps of all tasks: what happens in one step happens at once."""
+    """Counts the steps of all tasks: what happens in one step happens at once. ``tick`` is called after a turn of the loop
+    in which something was due, with trio's time of its beginning."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: Callable[[float], None]) -> None:
         self.count = 0
+        self.began = 1  # the first step of this turn
+        self._tick = tick
+        self._due = math.inf
+        self._turned = 0.0
+        self._was_due = False
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Hear of a step."""
         self.count += 1
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Hear of the end of a turn."""
+        if self._was_due:
+            self._tick(self._turned)
+        self._due = trio.current_time() + trio.lowlevel.current_statistics().seconds_to_next_deadline
+
+    def after_io_wait(self, timeout: float) -> None:
+        """Hear of the beginning of a turn."""
+        self._turned = trio.current_time()
+        self._was_due = self._turned >= self._due
+        self.began = self.count + 1
 
 
 class Recorder:
     """What is written down of one run. ``steps`` is an instrument for :func:`trio.run`. Raises OSError at first."""
 
     def __init__(self, file: Path, largest: int = LARGEST) -> None:
-        self.steps = Steps()
+        self.steps = Steps(self._turned)
+        self._last = 0  # the step of the latest line
         self._writer = Writer(file, largest)
         self._host: Host | None = None
         self._began = 0.0
@@ -76,21 +97,27 @@ class Recorder:
         return self._counts[kind, name] - 1
 
     def line(self, kind: str, **words: Any) -> None:
-        """Write a line. Never raises."""
+        """Write a line of now. Never raises."""
+        self.line_of(self._now(), kind, **words)
+
+    def line_of(self, t: float, kind: str, **words: Any) -> None:
+        """Write a line of a time since the start. Never raises."""
+        self._last = self.steps.count
         try:
-            self._writer.put({"t": round(self._now(), 6), "is": kind} | words)
+            self._writer.put({"t": round(t, 9), "step": self.steps.count, "is": kind} | words)
         except Exception:
             LOG.exception("something is not recorded", kind=kind)
-
-    def happened(self, kind: str, **words: Any) -> None:
-        """Write a line of something that tasks have not felt yet."""
-        self.line(kind, **words, step=self.steps.count)
 
     def without(self, label: str, why: str) -> None:
         """Say once that something that a service feels cannot be recorded."""
         if label not in self._without:
             self._without.add(label)
             self.line("without", of=label, why=why)
+
+    def _turned(self, began: float) -> None:
+        """Something was due: without a line of it, and of nothing since, the replay must know when."""
+        if self._last < self.steps.began:
+            self.line_of(self._now() - (trio.current_time() - began), "tick")
 
     def _now(self) -> float:
         return self._host.now() - self._began if self._host else 0.0
@@ -99,7 +126,7 @@ class Recorder:
 
     def _verb(self, name: str, args: tuple[Any, ...], more: dict[str, Any]) -> None:
         try:
-            self.happened("verb", verb=name, args=[self._word(arg) for arg in args], more=more)
+            self.line("verb", verb=name, args=[self._word(arg) for arg in args], more=more)
         except Exception:
             LOG.exception("something is not recorded", verb=name)
 
@@ -128,7 +155,7 @@ class Recorder:
     def _changed(self, old: Service, new: Service) -> None:
         if old.state is not new.state:
             words = {"old": old.state.value, "new": new.state.value, "who": new.cause.who, "why": new.cause.detail}
-            self.line("became", of=new.label, **words)
+            self.line_of(new.cause.at - self._began, "became", of=new.label, **words)
         elif (
             old.incarnation is not None and old.incarnation is new.incarnation and old.degradations != new.degradations
         ):

@@ -77,7 +77,7 @@ class RecordingHost:
         """Wait for the host."""
         await self._host.clock_changed()
         self._zone = None
-        self._recorder.happened("clock", wall=self._host.wall() - self._host.now())
+        self._recorder.line("clock", wall=self._host.wall() - self._host.now())
 
     def machine_id(self) -> str:
         """Return the host's."""
@@ -125,7 +125,7 @@ class RecordingHost:
         def heard() -> None:
             if key is not None and slot.exit is not None:
                 self._exits[key] = slot.exit
-                self._recorder.happened("exit", of=key[0], n=key[1], exit=[slot.exit.kind, slot.exit.code])
+                self._recorder.line("exit", of=key[0], n=key[1], exit=[slot.exit.kind, slot.exit.code])
             ring()
 
         slot = self._host.expect(pid, heard)

@@ -70,8 +70,7 @@ class ReplayingHost:
 
     async def at(self, line: Line | None) -> None:
         """Wait until the time of a line; for ever for none. At the end of the replay nobody waits any more."""
-        seconds = float("inf") if line is None else max(0.0, line["t"] - trio.current_time())
-        with trio.move_on_after(seconds):
+        with trio.CancelScope(deadline=float("inf") if line is None else line["t"]):
             await self.over.wait()
 
     def is_ours(self, label: str, pid: int) -> bool:

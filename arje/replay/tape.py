@@ -1,28 +1,31 @@
-"""What a recording is: JSON lines, each one input or one change of a state, with the seconds since the start.
+"""What a recording is: JSON lines, each one input or one change of a state.
+
+Each has the seconds since the start (``t``), and the number of the ``step`` of a task in which it came: what has one number
+came without anybody having run in between.
 
 ========= ==============================================================================================================
-``is``    besides ``t``
+``is``    besides ``t`` and ``step``
 ========= ==============================================================================================================
 head      ``format``, ``arje`` (its version), ``now`` and ``wall``: the two clocks at t = 0, in seconds
 card      ``key``, ``card``: one card in its compiled form (card/cache.py), which later lines name by its key
-verb      ``verb``, ``args``, ``more``, ``step``: what somebody outside asked of the supervisor (outermost.py)
+verb      ``verb``, ``args``, ``more``: what somebody outside asked of the supervisor (outermost.py)
 born      ``of``, ``n``, ``pid``, ``leader``, ``ms``, ``started``, ``losses``: the n-th incarnation of a label runs
 unborn    ``of``, ``n``, ``begun``, ``error``: it could not begin, or its set-up failed
-exit      ``of``, ``n``, ``exit``, ``step``: its leader has ended
+exit      ``of``, ``n``, ``exit``: its leader has ended
 closed    ``of``, ``n``, ``way``, ``oom``, ``error``: nothing is left; ``exit`` is its payload's, if another
 answer    ``of``, ``n``, and ``value``, ``error`` or ``cancelled``: the n-th answer to a question of this name
 said      ``of``, ``n``, ``data``, ``pid``, ``uid``, ``ours``, ``last``: a message by sd_notify(3) on the n-th socket
-clock     ``wall``, ``step``: the wall clock was set, or the time zone changed
+clock     ``wall``: the wall clock was set, or the time zone changed
 zone      ``zone``: the time zone from then on, by its name or as base64 of its file
 machine   ``id``: what tells the machine from others
 lot       ``of``, ``n``, ``value``: a number that was drawn
 became    ``of``, ``old``, ``new``, ``who``, ``why``: a service changed its state
 without   ``of``, ``why``: an input of this service cannot be recorded
+tick      something was due, and nothing of it is in another line
 end       ``why``: nothing follows; empty when the manager ended well
 ========= ==============================================================================================================
 
-Inputs of one ``step`` came without anybody having run in between. A manager that was killed leaves a recording without an
-end, and perhaps with half a line, which is left out.
+A manager that was killed leaves a recording without an end, and perhaps with half a line, which is left out.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ FORMAT: Final = 1
 _KINDS: Final = frozenset(
     (
         *("head", "card", "verb", "born", "unborn", "exit", "closed", "answer", "said", "clock", "zone", "machine"),
-        *("lot", "became", "without", "end"),
+        *("lot", "became", "without", "tick", "end"),
     )
 )
 

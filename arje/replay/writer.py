@@ -51,7 +51,7 @@ class Writer:
 
     def close(self, t: float) -> None:
         """Write what there is, for two seconds at most, and close the file."""
-        self.put({"t": t, "is": "end", "why": ""})
+        self.put({"t": t, "step": -1, "is": "end", "why": ""})
         self._over = True
         if self._thread is not None:
             with contextlib.suppress(queue.Full):
@@ -80,4 +80,4 @@ class Writer:
 
 
 def _end(t: float, why: str) -> str:
-    return json.dumps({"t": t, "is": "end", "why": why}, separators=(",", ":")) + "\n"
+    return json.dumps({"t": t, "step": -1, "is": "end", "why": why}, separators=(",", ":")) + "\n"
