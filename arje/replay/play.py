@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any, Final
@@ -23,14 +23,15 @@ from arje.errors import ArjeError
 from arje.replay.recorder import without_unheard
 from arje.replay.replaying import ReplayingHost
 from arje.replay.tape import Line, NotARecording, Recording
-from arje.service.record import Service
+from arje.service.record import Service, StateCause
+from arje.service.state import Event
 from arje.supervisor.logs import Logs
 from arje.supervisor.supervisor import Supervisor
 
 _TRIES: Final = 40  # orders of tasks
 _NEAR: Final = 0.05  # seconds from a difference to the inputs that it may come from
 _INPUTS: Final = frozenset({"verb", "exit", "clock"})
-_LATE: Final = 0.25  # seconds before the end of a manager that was killed whose changes may not have been written
+_LATE: Final = 0.25  # seconds that a busy manager may be late
 _SECONDS: Final = re.compile(r"\d+(?:\.\d+)?(?= (?:ms|s)\b)")
 _LONG: Final = 1e6  # seconds
 _MEANINGLESS: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -264,6 +265,7 @@ async def _world(recording: Recording, clock: Standing, turns: dict[int, int]) -
             got.setdefault(new.label, []).append(change)
 
     supervisor.table.subscribe(changed)
+    _be_late(recording, supervisor, got)
     async with trio.open_nursery() as outer:
         outer.start_soon(_end, host, clock)
         async with trio.open_nursery() as nursery:
@@ -281,6 +283,22 @@ async def _world(recording: Recording, clock: Standing, turns: dict[int, int]) -
             nursery.cancel_scope.cancel()
         outer.cancel_scope.cancel()
     return got
+
+
+def _be_late(recording: Recording, supervisor: Supervisor, got: dict[str, list[Change]]) -> None:
+    """Let changes have the times that they had then: a busy manager came to them a moment after it could have."""
+    expected = _by_label((line["of"], _change(line)) for line in recording.of("became"))
+    fire, base = supervisor.table.fire, float(recording.head["now"])
+
+    def fire_late(label: str, event: Event, cause: StateCause, **changes: Any) -> Service:
+        number = len(got.get(label, ()))
+        if number < len(known := expected.get(label, [])):
+            late = base + known[number].t - cause.at
+            if 0 < late < _LATE and known[number].who == cause.who:
+                cause = replace(cause, at=cause.at + late, wall=cause.wall + late)
+        return fire(label, event, cause, **changes)
+
+    supervisor.table.fire = fire_late  # type: ignore[method-assign]
 
 
 async def _end(host: ReplayingHost, clock: Standing) -> None:

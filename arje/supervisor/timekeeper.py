@@ -114,9 +114,9 @@ class Timekeeper:
     def heard(self, old: Service, new: Service) -> None:
         """Hear of a change of the service's state."""
         if new.state is State.STARTING:
-            self._last_start = self._supervisor.host.now()
+            self._last_start = new.cause.at
         if new.state in _OVER and old.state not in _OVER:
-            self._last_end = self._supervisor.host.now()
+            self._last_end = new.cause.at
         self.wake()
 
     # -- waiting -------------------------------------------------------------------------------------------------------
