@@ -344,7 +344,9 @@ def _verb(
                 life.hurry()
             else:
                 nursery.start_soon(life.reload, *args[1:])
-        elif verb in ("start", "want", "unwant", "again", "hold", "release", "part_with"):
+        elif verb in ("hold", "release", "part_with", "parted"):
+            getattr(supervisor.aside, verb)(*args)
+        elif verb in ("start", "want", "unwant", "again"):
             getattr(supervisor, verb)(*args, **more)
         else:
             raise KeyError(verb)

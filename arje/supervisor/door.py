@@ -314,7 +314,7 @@ class Door(Listening, Written):
         supervisor.catalogue.take(plan.loaded)
         supervisor.problems = plan.problems
         touched = [supervisor.table.get(c.label) for c in plan.changes if c.feels in ("starts", "restarts")]
-        await supervisor.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
+        await supervisor.aside.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
         new = [change.label for change in plan.changes if change.feels == "starts"]
         for label in supervisor.graph.start_order(new):
             supervisor.want(label, who, gently=True)
@@ -325,7 +325,7 @@ class Door(Listening, Written):
     async def _stop_those_that_go(self, going: list[str], who: str) -> None:
         """Stop the services whose cards go, until none runs: somebody may start one while another one stops."""
         supervisor = self._supervisor
-        supervisor.part_with(going)
+        supervisor.aside.part_with(going)
         for label in going:
             supervisor.timers.disarm(label, who)
         try:
@@ -334,7 +334,7 @@ class Door(Listening, Written):
                     supervisor.unwant(label, who)
                     await supervisor.at_rest(label)
         finally:
-            supervisor.part_with(going, done=True)
+            supervisor.aside.parted(going)
 
     def _can_stop(self, label: str) -> bool:
         table = self._supervisor.table

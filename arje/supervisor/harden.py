@@ -94,7 +94,7 @@ async def harden(
     if observer is None:
         raise _wrong(service.card, "soma", "it is not being watched", f"arjectl harden {label}")
     if service.state in WITH_PROCESS:
-        async with supervisor.between_lives(label, who):  # its end is part of what it does
+        async with supervisor.aside.between_lives(label, who):  # its end is part of what it does
             draft = _end(supervisor, service.card, observer, slack)
         await supervisor.settled(label)
     else:
@@ -190,7 +190,7 @@ async def _try(supervisor: Supervisor, old: Card, draft: _Draft, who: str, stay:
 async def _live(supervisor: Supervisor, card: Card, who: str, stay: float) -> str:
     """Let a service live with a card. Returns how it ended, when it did within ``stay`` seconds; empty: it lives."""
     label = card.label
-    async with supervisor.between_lives(label, who):
+    async with supervisor.aside.between_lives(label, who):
         supervisor.replace_card(card)
     service = await supervisor.settled(label)
     first = service.incarnation

@@ -6,10 +6,8 @@ when they change. A label that has gone from the table is at rest, and nothing w
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import trio
@@ -28,6 +26,7 @@ from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor import notify
 from arje.supervisor.activation import Activations
+from arje.supervisor.aside import Aside
 from arje.supervisor.bells import ANYBODY, Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
@@ -71,6 +70,7 @@ class Supervisor:
         self.catalogue = Catalogue()
         self.paused: set[str] = set()
         self.going: set[str] = set()
+        self.aside = Aside(self)
         self.stopping = False
         self.ear: Ear | None = None
         self._nursery: trio.Nursery | None = None
@@ -245,47 +245,6 @@ class Supervisor:
             self.table.fire(label, Event.WANTED, self.cause(who, "restart"))
         else:
             self.want(label, who)
-
-    @verb
-    def hold(self, labels: list[str]) -> None:
-        """Let services not start until they are released."""
-        self.paused.update(labels)
-
-    @verb
-    def release(self, labels: list[str]) -> None:
-        """Let services start again."""
-        self.paused.difference_update(labels)
-        self.bells.all_changed()
-
-    @verb
-    def part_with(self, labels: list[str], *, done: bool = False) -> None:
-        """Let nobody feel the end of services that are going, until that is ``done``."""
-        if done:
-            self.going.difference_update(labels)
-        else:
-            self.going.update(labels)
-
-    async def restart(self, labels: list[str], who: str) -> None:
-        """Stop services in their order, then start all of them in theirs; those who are not named feel nothing."""
-        self.hold(labels)
-        try:
-            for label in self.graph.stop_order(labels):
-                if label in self.table:
-                    self.again(label, who)
-                    await self.at_rest(label)
-        finally:
-            self.release(labels)
-
-    @contextlib.asynccontextmanager
-    async def between_lives(self, label: str, who: str) -> AsyncIterator[None]:
-        """Hold a service between its end and its next start. Raises NoSuchService."""
-        self.hold([label])
-        try:
-            self.again(label, who)
-            await self.at_rest(label)
-            yield
-        finally:
-            self.release([label])
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
