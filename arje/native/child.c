@@ -234,8 +234,8 @@ static void await_reaper(struct arje_flight *flight) {
     do
         got = raw3(__NR_read, flight->ready, &count, sizeof count);
     while (got == -EINTR);
-    if (got != sizeof count)
-        leave();
+    if (got < 0)
+        fail(flight->status, ARJE_REAPER, 0, got, "read");
 }
 
 static void tell_hot(struct arje_flight *flight) {
