@@ -19,6 +19,7 @@ from arje.card import (
     filters,
     hooks,
     log,
+    on_change,
     permissions,
     priority,
     privilege_words,
@@ -227,6 +228,7 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
 _SUPERVISION: Final[dict[str, Callable[[Any, str], Any]]] = {
     "readiness": probes.readiness,
     "health": probes.health,
+    "on_change": on_change.spelled,
     "reload": lambda value, field: hooks.reload(value, field, duration),
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")

@@ -77,6 +77,7 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Supervision", "reload"): [{"type": "string"}, {"type": "integer"}, _WORDS],
     ("Reload", "exec"): [_WORDS],
     ("Supervision", "readiness"): [{"type": "string"}],
+    ("Supervision", "on_change"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     ("Supervision", "health"): [{"type": "string"}],
     ("Readiness", "exec"): [_WORDS],
     ("Health", "exec"): [_WORDS],

@@ -52,7 +52,8 @@ async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIte
                 stack.callback(os.close, piped)
                 return piped
             if kind == "log" and own:
-                return log.descriptor(name, nursery)
+                stack.callback(os.close, fd := log.descriptor(name, nursery))
+                return fd
             if kind == "inherit":
                 return own
             if kind == "fd":  # ours, and stays so: see inetd.py

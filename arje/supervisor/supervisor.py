@@ -1,7 +1,7 @@
 """The table of services, the graph of their cards, and the wishes of those who use them. Lives do the rest (life.py).
 
 Tasks wait on bells: a service's bell rings when its record changes, when its child ends, and, while it waits for others,
-whenever anything changes. A label that has gone from the table is at rest, and nothing waits for it.
+when they change. A label that has gone from the table is at rest, and nothing waits for it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor import notify
 from arje.supervisor.activation import Activations
-from arje.supervisor.bells import Bells
+from arje.supervisor.bells import ANYBODY, Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
+from arje.supervisor.farewell import Farewell
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -60,7 +61,7 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
-        self.bells = Bells()
+        self.bells = Bells(self._go_on)
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
         self.commands: dict[str, Living] = {}
@@ -78,6 +79,7 @@ class Supervisor:
         self.table.subscribe(self.events.changed)
         self.activations = Activations(self)
         self.table.subscribe(self._changed)
+        self.farewell = Farewell(self)
         self.timers = Timers(self, state_dir / TIMERS_NAME)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -162,7 +164,7 @@ class Supervisor:
         for edge, cycle in self.graph.mended.broken:
             LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
         self.logs.set_cards(cards)
-        self._ring_waiting()
+        self.bells.all_changed()
         for service in self.table:  # what a running one requires by its new card is started, as its own start would
             if service.state in _RUNS and self.needs.loss(service.label) is not None:
                 self.want(service.label, who)
@@ -242,7 +244,7 @@ class Supervisor:
                     await self.at_rest(label)
         finally:
             self.paused.difference_update(labels)
-            self._ring_waiting()
+            self.bells.all_changed()
 
     @contextlib.asynccontextmanager
     async def between_lives(self, label: str, who: str) -> AsyncIterator[None]:
@@ -254,7 +256,7 @@ class Supervisor:
             yield
         finally:
             self.paused.discard(label)
-            self._ring_waiting()
+            self.bells.all_changed()
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -271,7 +273,7 @@ class Supervisor:
             armed = service.is_armed and not self.activations.is_demanded(label)
             if held or armed or service.is_stuck or not moves:
                 break
-            await self.bells.wait(label)
+            await self.bells.wait(label, ANYBODY if service.state is State.WAITING else ())
         return service
 
     async def at_rest(self, label: str) -> Service | None:
@@ -299,6 +301,10 @@ class Supervisor:
     def may_start(self, label: str) -> bool:
         """Whether nothing that a service waits for is missing. Raises NoSuchService."""
         return label not in self.paused and not self.needs.waits_for(label)
+
+    async def await_chance(self, label: str) -> None:
+        """Wait until it may be otherwise whether a service may start, or its record has changed. Raises NoSuchService."""
+        await self.bells.wait(label, ANYBODY if label in self.paused else self.needs.decided_by(label) or ANYBODY)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -343,9 +349,6 @@ class Supervisor:
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def _ring_waiting(self) -> None:
-        self.bells.ring_those(lambda label: label in self.table and self.table.get(label).state is State.WAITING)
-
     def _changed(self, old: Service, new: Service) -> None:
         if old.state in WITH_PROCESS and new.state not in WITH_PROCESS:
             self._rests[new.label] += 1
@@ -356,9 +359,9 @@ class Supervisor:
         if old.state is not new.state or (new.is_up and not old.is_up) or old.degradations != new.degradations:
             if not self.stopping and new.label not in self.going:
                 self.ties.changed(old, new)
-            self._ring_waiting()
+            self.bells.changed(new.label)
         if old.state is not new.state:
-            self._follow_up(new)
+            self.farewell.follow_up(new)
         self.bells.ring(new.label)
         if new.state is State.WAITING and not self.ties.fails_at_once(new.label):
             self.ties.pull_spares(new.label)
@@ -366,25 +369,21 @@ class Supervisor:
                 self.watched.begin(new.label)
             self._live(new.label)
 
-    def _follow_up(self, new: Service) -> None:
-        """Start what a card names for its good or bad end."""
-        names = {State.FAILED: new.card.on_failure, State.DONE: new.card.on_success}.get(new.state, ())
-        for label in names if not self.stopping else ():
-            if label in self.table:
-                self.want(label, new.label)
-
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:
             return
-        life = self._lives[label] = Life(self, label)
+        self._lives[label] = Life(self, label)
+        self._go_on(label)
 
-        async def run() -> None:
-            try:
-                await life.run()
-            finally:
+    def _go_on(self, label: str) -> None:
+        self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
+
+    async def _run(self, label: str, life: Life) -> None:
+        try:
+            await life.run()
+        finally:
+            if not life.is_parked:
                 del self._lives[label]
-
-        self._nursery.start_soon(run, name=f"life of {label}")
 
 
 async def _watch_main(pid: int, fd: int, slot: ExitSlot) -> None:

@@ -7,7 +7,7 @@ wins over READY, READY over RELOADING.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -52,12 +52,15 @@ class Voice:
             self._socket = supervisor.host.notify_socket(card.label)
             self.card, self._seen = supervisor.seen_with(card, self._socket.path)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Hear nothing more."""
         if self._socket is not None:
             self._socket.close()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether there is anything to hear at all."""
+        return self._socket is not None
 
     def given(self) -> Given:
         """Return what the payload is told."""

@@ -654,3 +654,10 @@ argv = {json.dumps(words)}
         client.sendall(b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n")
         assert client.recv(100).startswith(b"OK ")
     assert manager.show("dbus")["state"] == "running"
+
+
+def test_who_waits_for_a_milestone_has_it_once_its_sockets_listen(manage: Manage, place: Path) -> None:
+    lazy = python(SERVER, f'{LAZY}sockets = ["unix:{place}/lazy.sock"]\n')
+    manager = manage({"lazy": lazy, "a": sh("exec sleep infinity", rest='waits_for = ["lazy"]')})
+    assert manager.settle("a")["state"] == "running"
+    assert manager.show("lazy")["state"] == "waiting"
