@@ -236,7 +236,7 @@ def test_the_log_keeps_streams_odd_bytes_and_lines_without_end(manage: Manage, p
     }
     assert sum(line["text"].count("x") for line in lines) == 40000
     assert lines[-1]["text"].endswith("last")
-    assert "a[" in (manager.runtime / "logs" / "a.log").read_text()
+    assert b"] stdout: a\xffb\n" in (manager.runtime / "logs" / "a.log").read_bytes()
 
 
 def test_orphans_are_reaped_and_counted(manage: Manage) -> None:
