@@ -2,7 +2,8 @@
 
 A service is a static program that tells its pid on a FIFO and sleeps. Every supervisor keeps the same ones in turn. The
 memory is the proportional one (PSS) of the supervisor's own processes. s6, supervisord and circus wait before they start a
-service again that died within a second; so each service has lived for longer before it is killed.
+service again that died within a second; so each service has lived for longer before it is killed. arje is measured at its
+second start: the first has compiled its cards.
 """
 
 from __future__ import annotations

@@ -256,6 +256,8 @@ def itself(card: Card) -> list[Unreadable]:
         for term in card.terms
         if Reaction.RELOAD in (term.on_restart, term.on_reload) and card.supervision.reload is None
     ]
+    if card.timer and card.supervision.ends_arje:
+        wrong.append(Unreadable("supervision.ends_arje", "a timed service ends again and again", "remove it"))
     wrong += live(card.conditions) if card.live_conditions else []
     try:
         of_terms(card.terms, {kind: getattr(card, kind) for kind in KINDS})

@@ -10,7 +10,7 @@ from arje.card import hooks
 from arje.card.hooks import Reload, Signal, signal_name
 from arje.card.on_change import Feels, OnChange
 from arje.card.probes import Health, Readiness, one_way
-from arje.card.rules import FORBID, LONGEST, Rule, Seconds, many, real, text, whole, whole_rule
+from arje.card.rules import FORBID, LONGEST, Flag, Rule, Seconds, many, real, text, whole, whole_rule
 from arje.card.unreadable import Unreadable, shown
 
 
@@ -121,6 +121,9 @@ class Supervision:
     """Seconds after which a life is ended, as by a time-out; 0 means no limit."""
     success_exit: Endings = ()
     """Endings besides exit code 0 that are a success: codes, and signals by name (``"TERM"``)."""
+    ends_arje: Flag = False
+    """Whether its end for good is arje's: the others stop, and arje exits with its status (128 and the number for a signal;
+    1 for a failure that has none). A stop by hand is no such end."""
     stop_signal: Signal = "TERM"
     """Signal that asks it to stop, by name or number: ``"TERM"``, ``"SIGRTMIN+3"``, 15."""
     stop_timeout: Seconds = 10.0

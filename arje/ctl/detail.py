@@ -138,6 +138,7 @@ def _failure(paper: Paper, service: Data) -> None:
 def _restart(service: Data) -> str:
     kept = service["supervision"]
     kind = f"{kept['kind']}, " if kept["kind"] != "daemon" else ""
+    kind += "its end is arje's, " if kept["ends_arje"] else ""
     text = f"{kind}{kept['restart']}; {many(service['restarts'], 'restart')}"
     if service["last_exit"]:
         text += f", last: {service['last_exit']}"

@@ -16,6 +16,7 @@
 #include <linux/sched.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -256,12 +257,29 @@ static void write_pids(const struct arje_plan *plan) {
     }
 }
 
+/* What it is passed, and what we hold ourselves, may lie beyond it: that is only asked when a descriptor is made. */
+static void limit_descriptors(const struct arje_plan *plan, int status) {
+    struct {
+        uint64_t soft, hard;
+    } limit;
+    if (!plan->nofile)
+        return;
+    long error = raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
+    if (error >= 0 && plan->nofile < limit.soft) {
+        limit.soft = plan->nofile;
+        error = raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
+    }
+    if (error < 0)
+        fail(status, ARJE_RLIMIT, 0, error, "prlimit64");
+}
+
 static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
     unblock_signals(status);
     write_pids(plan);
+    limit_descriptors(plan, status);
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     uint64_t failed = 0; /* the slots of ops that failed */

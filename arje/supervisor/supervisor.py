@@ -31,6 +31,7 @@ from arje.supervisor.activation import Activations
 from arje.supervisor.bells import ANYBODY, Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
+from arje.supervisor.farewell import Farewell
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -81,6 +82,7 @@ class Supervisor:
         self.table.subscribe(self.events.changed)
         self.activations = Activations(self)
         self.table.subscribe(self._changed)
+        self.farewell = Farewell(self)
         self.timers = Timers(self, state_dir / TIMERS_NAME)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -362,20 +364,13 @@ class Supervisor:
                 self.ties.changed(old, new)
             self.bells.changed(new.label)
         if old.state is not new.state:
-            self._follow_up(new)
+            self.farewell.follow_up(new)
         self.bells.ring(new.label)
         if new.state is State.WAITING and not self.ties.fails_at_once(new.label):
             self.ties.pull_spares(new.label)
             if new.card.live_conditions and self._nursery is not None:
                 self.watched.begin(new.label)
             self._live(new.label)
-
-    def _follow_up(self, new: Service) -> None:
-        """Start what a card names for its good or bad end."""
-        names = {State.FAILED: new.card.on_failure, State.DONE: new.card.on_success}.get(new.state, ())
-        for label in names if not self.stopping else ():
-            if label in self.table:
-                self.want(label, new.label)
 
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:
