@@ -40,10 +40,10 @@ from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
+from arje.supervisor.turns import Turns
 from arje.supervisor.watched import Watched
 
 LOG = log.logger()
-_AT_ONCE = 16  # lives
 _RUNS = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 
 
@@ -62,7 +62,7 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
-        self.bells = Bells(self._go_on)
+        self.bells = Bells(lambda label: self._turns.take(label, self.nursery))
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
         self.commands: dict[str, Living] = {}
@@ -74,8 +74,7 @@ class Supervisor:
         self.stopping = False
         self._nursery: trio.Nursery | None = None
         self._lives: dict[str, Life] = {}
-        self._at_once = 0
-        self._next: list[str] = []
+        self._turns = Turns(self._go_on)
         self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.events = Events()
@@ -376,27 +375,11 @@ class Supervisor:
         if label in self._lives or self._nursery is None:
             return
         self._lives[label] = Life(self, label)
-        self._go_on(label)
+        self._turns.take(label, self._nursery)
 
     def _go_on(self, label: str) -> None:
-        """Let a life go on; of many at once a few per turn, as each takes 10 kB until it has settled."""
-        if self._at_once < _AT_ONCE:
-            self._at_once += 1
-            self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
-            return
-        self._next.append(label)
-        if len(self._next) == 1:
-            self.nursery.start_soon(self._go_on_in_turn)
-
-    async def _go_on_in_turn(self) -> None:
-        while self._next:
-            await trio.lowlevel.checkpoint()
-            self._at_once = 0
-            turn, self._next = self._next[:_AT_ONCE], self._next[_AT_ONCE:]
-            for label in turn:
-                if label in self._lives:
-                    self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
-            self._at_once = len(turn) if self._next else 0
+        if (life := self._lives.get(label)) is not None:
+            self.nursery.start_soon(self._run, label, life, name=f"life of {label}")
 
     async def _run(self, label: str, life: Life) -> None:
         try:
