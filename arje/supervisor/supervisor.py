@@ -40,6 +40,7 @@ from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
+from arje.supervisor.turns import Turns
 from arje.supervisor.watched import Watched
 
 LOG = log.logger()
@@ -61,7 +62,7 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
-        self.bells = Bells(self._go_on)
+        self.bells = Bells(lambda label: self._turns.take(label, self.nursery))
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
         self.commands: dict[str, Living] = {}
@@ -73,6 +74,7 @@ class Supervisor:
         self.stopping = False
         self._nursery: trio.Nursery | None = None
         self._lives: dict[str, Life] = {}
+        self._turns = Turns(self._go_on)
         self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.events = Events()
@@ -373,10 +375,11 @@ class Supervisor:
         if label in self._lives or self._nursery is None:
             return
         self._lives[label] = Life(self, label)
-        self._go_on(label)
+        self._turns.take(label, self._nursery)
 
     def _go_on(self, label: str) -> None:
-        self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
+        if (life := self._lives.get(label)) is not None:
+            self.nursery.start_soon(self._run, label, life, name=f"life of {label}")
 
     async def _run(self, label: str, life: Life) -> None:
         try:
