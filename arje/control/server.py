@@ -140,7 +140,8 @@ class Connection:
         except VarlinkError as error:
             reply = {"error": error.name, "parameters": error.parameters}
         except NoSuchService as error:
-            wrong = {"label": error.label, "nearest": error.nearest}
+            problems = self._door.problems_of(error.label)
+            wrong = {"label": error.label, "nearest": error.nearest, "problems": problems}
             reply = {"error": f"{INTERFACE}.NoSuchService", "parameters": wrong}
         except NotRunning as error:
             reply = {"error": f"{INTERFACE}.NotRunning", "parameters": {"label": error.label, "state": error.state}}
