@@ -76,7 +76,7 @@ class Ring:
         return len(self._lines or ())
 
     def __getitem__(self, index: int) -> Line:
-        return self._lines[index]
+        return (self._lines or deque())[index]
 
 
 class Follower:

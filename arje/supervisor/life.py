@@ -300,9 +300,10 @@ class Life:
                 return
             run = self._begin(card, outcome, slot, voice, readier)
         finally:
-            for each in (readier, voice) if run is None else ():
-                if each is not None:
-                    each.close()
+            if run is None and readier is not None:
+                readier.close()
+            if run is None and voice is not None:
+                voice.close()
         await self._go_on(run)
 
     async def _before(self, card: Card) -> HookFailed | None:
