@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from arje.card.shelf import taken
 from arje.service.faults import circle
 from arje.service.record import Service
 from arje.service.state import State
+from arje.supervisor import wishes
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
+
+#: Where a service is because it is wanted, whatever put it there in the end.
+_ON: Final = frozenset({State.STARTING, State.RUNNING, State.RELOADING, State.BACKOFF, State.DONE})
 
 
 def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
@@ -28,6 +32,8 @@ def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
             detail = "; ".join(filter(None, (detail, waits(supervisor, service))))
         if service.state is State.STOPPED and who == "cards.d" and service.card.enabled and service.card.hooked_to:
             detail = f"started by {', '.join(_hooks(supervisor, service))}"
+        if service.state in _ON and who == "supervisor" and (wanted := wishes.words(supervisor, service)):
+            detail = f"{detail}; {wanted}"
         detail = "; ".join(filter(None, (detail, supervisor.timers.words(service.label))))
         found.append(_link(service, who, detail))
         found += (_link(service, "cards.d", told) for told in broken(supervisor, service.label))
