@@ -286,6 +286,16 @@ def test_why_tells_the_chain_across_services(manage: Manage) -> None:
     assert "exited 1" in chain[1]["detail"]
 
 
+def test_why_tells_who_wants_what_runs(manage: Manage) -> None:
+    manager = manage({"a": "enabled = false\n" + SLEEP, "b": 'requires = ["a"]\n' + SLEEP, "c": SLEEP})
+    manager.settle("b", "c")
+    assert manager.call("Why", label="a")["chain"][0]["detail"].endswith("needed by b, which is enabled in cards.d")
+    manager.ctl("restart", "c")
+    assert "; restarted by uid " in manager.ctl("why", "c").stdout
+    manager.ctl("stop", "c")
+    assert "enabled in" not in manager.ctl("why", "c").stdout
+
+
 def test_a_manager_without_descriptors_fails_services_and_not_itself(manage: Manage) -> None:
     manager = manage({f"s{n}": SLEEP for n in range(20)}, prefix=("prlimit", "--nofile=80"))
     manager.call("Wait", labels=[])
