@@ -155,7 +155,9 @@ def _parser(chosen: str | None) -> Parser:
         goals = ("ready", "running", "stopped", "done", "failed")
         made.add_argument("--for", dest="goal", choices=goals, help="wait for this state, whoever brings it about")
     if chosen == "apply":
-        made.add_argument("--confirm", type=_seconds, metavar="SEC", help="go back if what it touches is not ready by then")
+        made.add_argument(
+            "--confirm", type=_seconds, metavar="SEC", help="go back if what it touches is not ready by then"
+        )
     if chosen == "rollback":
         made.add_argument("--list", action="store_true", help="the sets that can be gone back to")
     if chosen == "kill":

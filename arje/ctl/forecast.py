@@ -44,7 +44,7 @@ def changes(paper: Paper, found: list[Data]) -> None:
 
 def undone(found: Data) -> str:
     """When a rollback was, and what for."""
-    from arje.ctl.moments import clock
+    from arje.ctl.words import clock
 
     return f"Rolled back at {clock(found['wall'])}: {escape(found['why'])}"
 

@@ -133,7 +133,9 @@ def rollback(client: Client, args: Namespace, paper: Paper) -> int:
         forecast.changes(paper, found["back"])
         for each in found["results"]:
             render.result(paper, each)
-        paper.line(f"The set {found['undone']['token']} is in force. The files still hold what was undone: arjectl plan")
+        paper.line(
+            f"The set {found['undone']['token']} is in force. The files still hold what was undone: arjectl plan"
+        )
     if not found["undone"]:
         return Action.CARD_INVALID if found["problems"] else Action.FAILED
     return verdict(found["results"], strict=args.strict)
@@ -141,7 +143,7 @@ def rollback(client: Client, args: Namespace, paper: Paper) -> int:
 
 def _sets(client: Client, args: Namespace, paper: Paper) -> int:
     """The sets that can be gone back to, the latest first."""
-    from arje.ctl.moments import clock
+    from arje.ctl.words import clock
 
     found = client.call("Sets")["sets"]
     if args.json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from arje.card.card import Card
@@ -50,7 +50,7 @@ class CardPlan:
     changes: tuple[Change, ...]
     problems: tuple[CardProblem, ...]
     loaded: Loaded
-    orders: Mapping[str, str] = MappingProxyType({})
+    orders: Mapping[str, str] = field(default_factory=dict)
     arm: frozenset[str] | None = None
 
     def ordered(self, order: str) -> list[str]:

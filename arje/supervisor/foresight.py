@@ -102,6 +102,7 @@ class Supposed(Supervisor):
         for label in self.graph.stop_order(again):
             self.again(label, _WHO)
             self._end_stops()
+        self.ended |= {label: self._whole(label, again) for label in again if label not in plan.orders}
         self.paused.clear()
         for label in self.graph.start_order(plan.ordered("starts")):
             self.want(label, _WHO, gently=True)
@@ -112,6 +113,12 @@ class Supposed(Supervisor):
             if (lost := self.needs.loss(label)) is not None:
                 self.ties._lose(lost)
         self._play()
+
+    def _whole(self, label: str, again: list[str]) -> str:
+        """Return of what a service is part that restarts."""
+        names = self.table.get(label).card.part_of
+        wholes = (other for name in names for other in self.graph.resolve(name, label) if other in again)
+        return f"it is part of {next(wholes, '')}"
 
     def _set(self, cards: Iterable[Card]) -> None:
         cards = list(cards)

@@ -68,7 +68,7 @@ class Trial:
         unsubscribe = self._table.subscribe(lambda _old, _new: self._bell.set())
         try:
             with trio.move_on_after(self.seconds):
-                while not (verdict := self._verdict()):
+                while not (verdict := self._verdict()) and not self._supervisor.stopping:
                     self._bell = trio.Event()
                     if self._is_good() and not self._has_to_be_watched():
                         break

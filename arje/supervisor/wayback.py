@@ -94,16 +94,28 @@ def _back(supervisor: Supervisor, change: Change, first: Step) -> Change:
 
 def _beside(supervisor: Supervisor, first: Step, steps: list[Step], labels: AbstractSet[str]) -> Iterator[Change]:
     """Yield what is done to services whose cards stay."""
-    pulled = frozenset[str]().union(*(step.pulled for step in steps))
+    pulled, gone = frozenset[str]().union(*(step.pulled for step in steps)), steps[-1].gone
     for label in sorted(label for label in labels if label in supervisor.table):
         service = supervisor.table.get(label)
         by_hand = service.activation is not None and is_hand(service.activation.who)
-        if label in first.up and service.state is State.FAILED and not service.lacks_dependency:
+        if (
+            label in gone and service.state is State.STOPPED and not service.wanted
+        ):  # it stopped, and then all went wrong
+            yield Change(
+                label, "keep", "arms" if label in first.armed else "starts" if label in first.up else "nothing"
+            )
+        elif label in first.up and _has_failed(service):
             yield Change(label, "keep", "starts", why=FAILED)
         elif label in pulled - first.up and service.state in WITH_PROCESS and service.wanted and not by_hand:
             yield Change(label, "keep", "stops", why="it was not up before")
         elif label in pulled - first.armed and supervisor.timers.is_armed(label):
             yield Change(label, "keep", "disarms", why="it was not armed before")
+
+
+def _has_failed(service: Service) -> bool:
+    """Whether a service has failed, or is about to, and will not recover by itself."""
+    fails = service.state is State.FAILED or (service.state is State.STOPPING and service.lost_dependency)
+    return fails and not (service.lost_dependency and service.wanted)
 
 
 def _is_broken(service: Service, first: Step) -> bool:
