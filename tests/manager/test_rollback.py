@@ -91,6 +91,7 @@ def test_a_service_that_applies_the_cards_that_restart_it_is_restarted(manage: M
     manager.until("self", lambda _: (place / "note").exists())
     manager.write("self", sh(f"[ -e {place}/note ] && exec sleep 1000; {script}"))
     (place / "go").touch()
+    import time; time.sleep(5); print("SAID", manager.lines("self"))
     found = manager.until("self", lambda s: s["pid"] not in (None, pid) and s["state"] == "running")
     assert found["restarts"] == 0
     while manager.call("Apply", token="")["plan"]["busy"]:

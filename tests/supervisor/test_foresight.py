@@ -126,8 +126,6 @@ async def compare(
             if felt == "nothing" and label in ordered:
                 continue
             assert told.get(label, "nothing") == felt, f"{label}: {told}"
-                f"{label} {told} {here.found.table.get(label).history if label in here.found.table else None}"
-            )
             event(felt)
         again = await here.door.plan()
         assert again["changes"] == []
