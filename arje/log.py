@@ -1,7 +1,8 @@
 """arje's own log: structlog to stderr; coloured on a terminal, logfmt lines otherwise.
 
 A log must not be able to stop the one who writes it: lines go into a bounded queue, and one thread writes them. A reader
-that has gone, a full disk or a pipe that nobody empties costs lines, which are counted and told, and nothing else.
+that has gone, a full disk or a pipe that nobody empties costs lines, which are counted and told, and nothing else. The
+thread takes all that is there at once: each time that it wakes, the loop has to wait for the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Writer:
     def __init__(self, fd: int) -> None:
         self.dropped = 0
         self._fd = fd
-        self._queue: queue.Queue[str | threading.Event] = queue.Queue(_WAITING)
+        self._queue: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> None:
@@ -32,9 +33,9 @@ class Writer:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="arje-log", daemon=True)
             self._thread.start()
-        try:
-            self._queue.put_nowait(text)
-        except queue.Full:
+        if self._queue.qsize() < _WAITING:
+            self._queue.put(text)
+        else:
             self.dropped += 1
 
     def flush(self) -> None:
@@ -43,24 +44,28 @@ class Writer:
     def drain(self) -> None:
         """Wait until everything taken so far is written, or for a second."""
         done = threading.Event()
-        try:
-            self._queue.put(done, timeout=_FLUSH)
-        except queue.Full:
-            return
+        self._queue.put(done)
         if self._thread is not None:
             done.wait(_FLUSH)
 
     def _run(self) -> None:
         while True:
-            item = self._queue.get()
-            if isinstance(item, threading.Event):
-                item.set()
-                continue
-            if self.dropped:
-                lost, self.dropped = self.dropped, 0
-                item = f'level=warning event="log lines were dropped" lines={lost}\n{item}'
-            if not self._put(item.encode(errors="replace")):
-                self.dropped += 1
+            items = [self._queue.get()]
+            while not self._queue.empty():
+                items.append(self._queue.get())
+            self._put_lines([item for item in items if isinstance(item, str)])
+            for item in items:
+                if isinstance(item, threading.Event):
+                    item.set()
+
+    def _put_lines(self, lines: list[str]) -> None:
+        if not lines:
+            return
+        lost, self.dropped = self.dropped, 0
+        if lost:
+            lines = [f'level=warning event="log lines were dropped" lines={lost}\n', *lines]
+        if not self._put("".join(lines).encode(errors="replace")):
+            self.dropped += len(lines)
 
     def _put(self, data: bytes) -> bool:
         while data:
@@ -92,7 +97,8 @@ def set_up() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(_writer),  # type: ignore[arg-type] # write and flush are all it needs
+        logger_factory=structlog.WriteLoggerFactory(_writer),  # type: ignore[arg-type] # write and flush are all it needs
+        cache_logger_on_first_use=True,
     )
 
 

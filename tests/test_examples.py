@@ -26,10 +26,10 @@ REDIS = Path("/usr/bin/redis-server")
 
 @pytest.fixture
 def ports() -> Iterator[None]:
-    """Own the ports of web and redis: runs of the tests take turns, and a stranger there is told."""
+    """Own the ports of web, redis and echo: runs of the tests take turns, and a stranger there is told."""
     with Path(tempfile.gettempdir(), f"arje-test-ports.{os.geteuid()}").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for port in (8017, 8018):
+        for port in (8017, 8018, 8019):
             end = time.monotonic() + 20
             while (refused := busy(port)) is not None and time.monotonic() < end:
                 pass
@@ -187,6 +187,21 @@ def test_tidy_waits_for_the_night_and_runs_when_it_is_asked_to(manage: Manage) -
     assert manager.ctl("trigger", "tidy").returncode == 0
     assert manager.settle("tidy")["state"] == "done"
     assert manager.lines("tidy") == ["tidied 0 files"]
+
+
+def test_echo_runs_for_who_connects_and_for_nobody_else(manage: Manage, ports: None) -> None:
+    manager = manage({"echo": CARDS["echo"]})
+    waiting = manager.settle("echo")
+    assert (waiting["up"], waiting["pid"], waiting["connections"]) == (True, None, [])
+    with (
+        socket.create_connection(("127.0.0.1", 8019), 20) as one,
+        socket.create_connection(("127.0.0.1", 8019), 20) as two,
+    ):
+        for client in (two, one):
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"hello\n"
+        assert len(manager.show("echo")["connections"]) == 2
+    manager.until("echo", lambda echo: not echo["connections"])
 
 
 def test_limits_runs_with_those_that_the_machine_gives(manage: Manage) -> None:

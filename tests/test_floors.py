@@ -13,6 +13,7 @@ FLOORS = {
     "errors": 0,
     "paths": 0,
     "log": 0,
+    "later": 0,
     "incarnation": 0.5,
     "native": 1,
     "kernel": 2,

@@ -27,6 +27,9 @@ from arje.card.loader import Loaded
 
 _MOST: Final = 256 * 2**20  # bytes
 _ROOMS: Final = ("arje.card.", "arje.errors")
+#: Parts that are another for each card.
+_OWN: Final = {"arje.card.card:Card", "arje.card.card:Source", "arje.card.loader:Loaded"}
+Shared = dict[str | tuple[str] | None, Any]
 
 
 class NoCache(Exception):
@@ -48,7 +51,8 @@ def load(file: Path) -> dict[str, Loaded]:
     if not newline or head != _head(body):
         raise NoCache("corrupt, or of another arje")
     try:
-        return {key: _decode(value) for key, value in json.loads(body).items()}
+        shared: Shared = {}
+        return {key: _decode(value, shared) for key, value in json.loads(body).items()}
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, RecursionError) as error:
         raise NoCache(f"corrupt: {error}") from error
 
@@ -133,18 +137,21 @@ def _is_default(each: dataclasses.Field[Any], item: Any) -> bool:
     return type(item) is type(default) and bool(item == default)  # 1 is not True, nor 1.0
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, shared: Shared) -> Any:
+    """Return the value; of equal frozen ones always the same: a thousand cards differ in little."""
+    if isinstance(value, str):
+        return shared.setdefault(value, value)
     if isinstance(value, dict):
-        return {key: _decode(item) for key, item in value.items()}
+        return {shared.setdefault(key, key): _decode(item, shared) for key, item in value.items()}
     if not isinstance(value, list):
         return value
     match value[0]:
         case "t":
-            return tuple([_decode(item) for item in value[1:]])
+            return tuple([_decode(item, shared) for item in value[1:]])
         case "l":
-            return [_decode(item) for item in value[1:]]
+            return [_decode(item, shared) for item in value[1:]]
         case "f":
-            return frozenset(_decode(item) for item in value[1:])
+            return frozenset(_decode(item, shared) for item in value[1:])
         case "b":
             return bytes.fromhex(value[1])
         case "p":
@@ -152,8 +159,34 @@ def _decode(value: Any) -> Any:
         case "e":
             return _kind(value[1])(value[2])
         case "c":
-            return _kind(value[1])(**{name: _decode(item) for name, item in value[2].items()})
+            return _part(value, shared)
     raise ValueError(f"no kind {value[0]!r}")
+
+
+def _part(value: list[Any], shared: Shared) -> Any:
+    """Return a dataclass; of what no two cards have in common none is looked for."""
+    kind = _kind(value[1])
+    key = None if value[1] in _OWN else (json.dumps(value),)  # a tuple: a card may hold any text
+    if key in shared:
+        return shared[key]
+    made = kind(**(_defaults(kind) | {name: _decode(item, shared) for name, item in value[2].items()}))
+    if key is not None:
+        with contextlib.suppress(TypeError):  # it has a dict in it, which somebody might change
+            hash(made)
+            shared[key] = made
+    return made
+
+
+@cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the defaults of a class that are made for each of its values, and may be one for all: they are frozen."""
+    found = {}
+    for each in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+        if each.init and each.default_factory is not dataclasses.MISSING:
+            made = each.default_factory()
+            if dataclasses.is_dataclass(made):
+                found[each.name] = made
+    return found
 
 
 @cache

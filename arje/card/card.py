@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
+from arje.card import activation as activations
+from arje.card.activation import Activation, When
 from arje.card.conditions import Conditions, live
 from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
 from arje.card.log import LogRules
+from arje.card.path_watch import Watches
 from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, kept, many, matching, text, whole_rule
+from arje.card.sockets import Sockets
 from arje.card.soma import Soma
 from arje.card.supervision import Supervision, patience
 from arje.card.timer import Timer, sensible
@@ -163,6 +167,16 @@ class Card:
     """Capability names that other cards may require."""
     timer: tuple[Annotated[Timer, Rule(sensible)], ...] = ()
     """When it runs by itself, a table or several: it is armed where another would be started."""
+    sockets: Sockets = ()
+    """What arje listens on for it, before it runs and while it restarts: words or tables, passed on in this order."""
+    activation: Activation = field(default_factory=Activation)
+    """When its sockets start it: ``start``, ``on-demand`` or ``per-connection``."""
+    paths: Watches = ()
+    """Paths that start it: words or tables, as ``"directory-not-empty:/var/spool/x"``."""
+    fd_store_max: Annotated[int, whole_rule(0, 1024)] = 0
+    """How many descriptors it may leave with arje, to get them back at its next start (sd_notify(3), FDSTORE)."""
+    fd_store_preserve: Flag = False
+    """Whether those are kept while it is stopped, and not only while it restarts."""
     enabled: Flag = True
     """Whether the manager starts it by itself, or those that it is ``required_by`` or ``wanted_by`` do."""
     masked: Flag = False
@@ -209,6 +223,11 @@ class Card:
         """The names of those that start it while it is enabled; without any the manager does."""
         return (*self.required_by, *self.wanted_by)
 
+    @property
+    def on_demand(self) -> bool:
+        """Whether it waits for its sockets or its paths to start it."""
+        return bool(self.paths) or self.activation.when is When.ON_DEMAND
+
 
 def itself(card: Card) -> list[Unreadable]:
     """Return what a card says of itself and cannot: edges to itself, terms that it does not have, copies of no template."""
@@ -237,9 +256,41 @@ def itself(card: Card) -> list[Unreadable]:
         for term in card.terms
         if Reaction.RELOAD in (term.on_restart, term.on_reload) and card.supervision.reload is None
     ]
+    if card.timer and card.supervision.ends_arje:
+        wrong.append(Unreadable("supervision.ends_arje", "a timed service ends again and again", "remove it"))
     wrong += live(card.conditions) if card.live_conditions else []
     try:
         of_terms(card.terms, {kind: getattr(card, kind) for kind in KINDS})
     except Unreadable as error:
         wrong += error.all()
+    return wrong
+
+
+def activated(card: Card) -> list[Unreadable]:
+    """Return what does not go together of that which starts a card, and with the rest of it."""
+    stdio, supervision = card.soma.stdio, card.supervision
+    by_socket = "socket" in (stdio.stdin, stdio.stdout, stdio.stderr)
+    has_process = not isinstance(card.payload, Virtual)
+    wrong = activations.sensible(
+        card.activation, card.sockets, card.paths, has_process=has_process, by_socket=by_socket
+    )
+    if card.activation.when is When.PER_CONNECTION:
+        wrong += [
+            Unreadable(field, "a process for each connection has none", 'remove it, or write activation = "on-demand"')
+            for field, there in (
+                ("hooks", card.hooks != Hooks()),
+                ("fd_store_max", card.fd_store_max),
+                ("supervision.readiness", supervision.readiness is not None),
+                ("supervision.health", supervision.health is not None),
+                ("supervision.watchdog", supervision.watchdog),
+                ("supervision.reload", supervision.reload is not None),
+            )
+            if there
+        ]
+    if card.timer and (card.on_demand or card.activation.when is When.PER_CONNECTION):
+        wrong.append(Unreadable("timer", "its sockets or paths start it already", "remove it, or activation and paths"))
+    passed = (0 if by_socket else len(card.sockets)) + card.fd_store_max
+    if supervision.readiness and supervision.readiness.fd is not None and supervision.readiness.fd < 3 + passed:
+        remedy = f"write a number from {3 + passed} on"
+        wrong.append(Unreadable("supervision.readiness.fd", "sockets and stored descriptors are passed there", remedy))
     return wrong

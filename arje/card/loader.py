@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arje.card import ancestor, lines, normalise, words
-from arje.card.card import Card, Source, itself
+from arje.card.card import Card, Source, activated, itself
 from arje.card.disk import SUFFIXES, NoText, read
 from arje.card.layers import Hidden, name_of
 from arje.card.lines import Places
@@ -230,7 +230,7 @@ def _one(raw: dict[str, Any], source: Source, wrong: list[Unreadable]) -> Loaded
             del raw["payload"]
     try:
         card = adapter().validate_python(raw)
-        wrong += itself(card)
+        wrong += [*itself(card), *activated(card)]
     except ValidationError as error:
         wrong += words.problems(error)
     if wrong:

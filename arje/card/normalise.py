@@ -19,17 +19,21 @@ from arje.card import (
     filters,
     hooks,
     log,
+    on_change,
     permissions,
     priority,
     privilege_words,
     probes,
 )
+from arje.card.activation import spelled as activation
 from arje.card.files import ITEMISED
 from arje.card.nearest import nearest
 from arje.card.network_check import problems
+from arje.card.path_watch import spelled as paths
 from arje.card.payload import variable
 from arje.card.rules import text
 from arje.card.sizes import size
+from arje.card.sockets import spelled as sockets
 from arje.card.soma import FEATURES, INFINITY, NOT_YET, RLIMITS, Namespaces
 from arje.card.unreadable import Unreadable, shown, together
 
@@ -224,6 +228,7 @@ _SOMA: Final[dict[str, Callable[[Any, str], Any]]] = {
 _SUPERVISION: Final[dict[str, Callable[[Any, str], Any]]] = {
     "readiness": probes.readiness,
     "health": probes.health,
+    "on_change": on_change.spelled,
     "reload": lambda value, field: hooks.reload(value, field, duration),
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")
@@ -258,6 +263,12 @@ def card(raw: dict[str, Any]) -> tuple[dict[str, Any], list[Unreadable]]:
     raw = edges.spelled(raw, wrong, duration)
     if isinstance(timers := raw.get("timer"), (dict, list)):
         raw["timer"] = _timers(timers, wrong)
+    for name in _ACTIVATING.keys() & raw.keys():
+        try:
+            raw[name] = _ACTIVATING[name](raw[name], name)
+        except Unreadable as error:
+            wrong += error.all()
+            del raw[name]
     return permissions.compiled(raw, wrong), wrong
 
 
@@ -268,6 +279,13 @@ def _timers(raw: dict[str, Any] | list[Any], wrong: list[Unreadable]) -> list[An
         _converted(table, _TIMER, f"timer.{number}", wrong) if isinstance(table, dict) else table
         for number, table in enumerate(tables)
     ]
+
+
+_ACTIVATING: Final[dict[str, Callable[[Any, str], Any]]] = {
+    "sockets": lambda value, field: sockets(value, field, size),
+    "activation": lambda value, field: activation(value, field, duration),
+    "paths": paths,
+}
 
 
 def _converted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from arje.card.activation import When
 from arje.card.card import Card
 from arje.card.conditions import WORDS as CONDITIONS
 from arje.card.edges import WITH_TERMS
@@ -59,6 +60,13 @@ _CONTRACT: Final = {
     ]
 }
 
+
+def _one_or_many(table: str) -> list[dict[str, Any]]:
+    """A word or a table, or a list of such."""
+    one: list[dict[str, Any]] = [{"type": "string", "minLength": 1}, {"$ref": f"#/$defs/{table}"}]
+    return [*one, {"type": "array", "items": {"anyOf": one}}]
+
+
 #: (definition, field) → other ways in which a file may write the field (``normalise.py``).
 _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Card", "payload"): [{"enum": ["virtual", "Virtual"]}],
@@ -69,6 +77,7 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     ("Supervision", "reload"): [{"type": "string"}, {"type": "integer"}, _WORDS],
     ("Reload", "exec"): [_WORDS],
     ("Supervision", "readiness"): [{"type": "string"}],
+    ("Supervision", "on_change"): [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     ("Supervision", "health"): [{"type": "string"}],
     ("Readiness", "exec"): [_WORDS],
     ("Health", "exec"): [_WORDS],
@@ -77,6 +86,10 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     **{("Conditions", word): [{"type": ["string", "boolean", "integer"]}] for word in CONDITIONS},
     ("Card", "timer"): [{"$ref": "#/$defs/Timer"}],
     **{("Timer", field): [{"type": "string"}] for field in ("calendar", "cron")},
+    ("Card", "sockets"): _one_or_many("Socket"),
+    ("Card", "activation"): [{"enum": [when.value for when in When]}],
+    ("Card", "paths"): _one_or_many("Watch"),
+    **{("Socket", field): [_SIZE] for field in ("receive_buffer", "send_buffer")},
     ("Soma", "namespaces"): [
         {"enum": sorted(PRESETS)},
         {"type": "array", "items": {"enum": list(Namespaces.__slots__)}},

@@ -61,14 +61,14 @@ def _death(value: Any) -> str:
 
 
 _STDIN: Final = matching(
-    "null|inherit|(file|tty|socket):/[^\\x00]*",
+    "null|inherit|socket|(file|tty|socket):/[^\\x00]*",
     "is nothing to read from",
-    "write null, inherit, file:/PATH, tty:/dev/TTY or socket:/PATH",
+    "write null, inherit, file:/PATH, tty:/dev/TTY, socket:/PATH or socket",
 )
 _OUTPUT: Final = matching(
-    "null|log|inherit|(file|append|tty|socket):/[^\\x00]*",
+    "null|log|inherit|socket|(file|append|tty|socket):/[^\\x00]*",
     "is nothing to write to",
-    "write null, log, inherit, file:/PATH, append:/PATH, tty:/dev/TTY or socket:/PATH",
+    "write null, log, inherit, file:/PATH, append:/PATH, tty:/dev/TTY, socket:/PATH or socket",
 )
 _TTY: Final = matching("/[^\\x00]*", "is no absolute path", 'write "/dev/tty1"', empty=True)
 _DEV: Final = matching("minimal|host", "is no /dev", 'write "minimal", or leave it out for the host\'s')
@@ -81,7 +81,9 @@ _CPUS: Final = Rule(
 class Stdio:
     """Where descriptors 0, 1 and 2 lead: ``null``, ``log`` (1 and 2), ``inherit``, a file, a terminal or a socket.
 
-    Descriptors that name the same ``tty:`` or ``socket:`` share it: one connection, as from inetd.
+    Descriptors that name the same ``tty:`` or ``socket:`` share it: one connection, as from inetd. ``socket`` without a
+    path is what the service was started for: the connection, or the only one of the card's ``sockets``; it is not passed
+    as descriptor 3 then.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = FORBID

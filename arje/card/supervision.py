@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Final
 
 from arje.card import hooks
 from arje.card.hooks import Reload, Signal, signal_name
+from arje.card.on_change import Feels, OnChange
 from arje.card.probes import Health, Readiness, one_way
-from arje.card.rules import FORBID, LONGEST, Rule, Seconds, many, real, text, whole, whole_rule
+from arje.card.rules import FORBID, LONGEST, Flag, Rule, Seconds, many, real, text, whole, whole_rule
 from arje.card.unreadable import Unreadable, shown
 
 
@@ -120,6 +121,9 @@ class Supervision:
     """Seconds after which a life is ended, as by a time-out; 0 means no limit."""
     success_exit: Endings = ()
     """Endings besides exit code 0 that are a success: codes, and signals by name (``"TERM"``)."""
+    ends_arje: Flag = False
+    """Whether its end for good is arje's: the others stop, and arje exits with its status (128 and the number for a signal;
+    1 for a failure that has none). A stop by hand is no such end."""
     stop_signal: Signal = "TERM"
     """Signal that asks it to stop, by name or number: ``"TERM"``, ``"SIGRTMIN+3"``, 15."""
     stop_timeout: Seconds = 10.0
@@ -138,6 +142,8 @@ class Supervision:
     """It says ``WATCHDOG=1`` by sd_notify(3) at least every so many seconds; 0 means that it need not."""
     notify_access: NotifyAccess = NotifyAccess.ALL
     """Whose messages by sd_notify(3) count: those of ``all`` its processes, or of the ``main`` one alone."""
+    on_change: OnChange | None = None
+    """Files whose change it feels while it runs."""
     health: Annotated[Health, Rule(one_way)] | None = None
     """How arje looks after it while it runs."""
 
@@ -147,4 +153,7 @@ def patience(supervision: Supervision) -> Supervision:
     if supervision.initial > supervision.max:
         message = f"{supervision.initial:g} s is over max, {supervision.max:g} s"
         raise Unreadable("initial", message, "write a smaller initial or a larger max")
+    if supervision.on_change and supervision.on_change.action is Feels.RELOAD and supervision.reload is None:
+        message = "nothing says how it reloads"
+        raise Unreadable("on_change.action", message, 'add supervision.reload = "HUP", or write "restart"')
     return supervision

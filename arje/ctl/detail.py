@@ -50,6 +50,11 @@ def detail(paper: Paper, service: Data) -> None:
     _isolation(paper, service)
     _processes(paper, service)
     _usage(paper, service)
+    if any(service[name] for name in ("sockets", "paths", "connections", "stored")):
+        from arje.ctl import sockets
+
+        for name, text in sockets.details(service):
+            _field(paper, name, escape(text))
     if service["kill_method"]:
         _field(paper, "Stopped by", service["kill_method"])
     if deps := "; ".join(_dependencies(paper, service)):
@@ -133,6 +138,7 @@ def _failure(paper: Paper, service: Data) -> None:
 def _restart(service: Data) -> str:
     kept = service["supervision"]
     kind = f"{kept['kind']}, " if kept["kind"] != "daemon" else ""
+    kind += "its end is arje's, " if kept["ends_arje"] else ""
     text = f"{kind}{kept['restart']}; {many(service['restarts'], 'restart')}"
     if service["last_exit"]:
         text += f", last: {service['last_exit']}"

@@ -37,7 +37,11 @@ def changes(paper: Paper, found: list[Data]) -> None:
     for change in found:
         sign, code = signs[change["change"]]
         fields = f" ({', '.join(change['fields'])})" if change["fields"] else ""
-        feels = change["feels"] if change["feels"] != "nothing" else "no process is touched"
+        words = {
+            "nothing": "no process is touched",
+            "rebinds": "rebinds; it waits for its sockets, no process is touched",
+        }
+        feels = words.get(change["feels"], change["feels"])
         why = f" ({change['why']})" if change["why"] else ""
         paper.line(f"{paper.paint(sign, code)} {change['label']}{fields}: {feels}{escape(why)}")
 

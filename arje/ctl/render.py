@@ -123,6 +123,8 @@ def waits(paper: Paper, service: Data) -> str:
         chain = f" {paper.back} ".join((need["name"], *need["chain"]))
         state = f" ({need['state'] or 'no such service'})" if need["kind"] != "conditions" else ""
         told.append(f"{chain}{state}")
+    if not told and service["awaits"]:
+        return f"waits for {', '.join(service['awaits'])}"
     return f"needs {', '.join(told)}" if told else ""
 
 

@@ -256,6 +256,12 @@ def verdict(results: list[dict[str, Any]], *, strict: bool) -> int:
     return Action.DONE
 
 
+def _activating(client: Client, args: Namespace, paper: Paper) -> int:
+    from arje.ctl import sockets
+
+    return sockets.show(client, args, paper)
+
+
 def _heal(client: Client, args: Namespace, paper: Paper) -> int:
     found = client.call("Heal", labels=args.labels)
     in_json(paper, found) if args.json else render.healed(paper, found)
@@ -289,6 +295,8 @@ VERBS: Final[dict[str, Verb]] = {
     "why": Verb(_why, "the causal chain of a service's state", "1"),
     "history": Verb(_history, "the last states of services, and who or what put them there", "+"),
     "deps": Verb(_deps, "what a service depends on, as a tree", "1", aliases=("list-dependencies",)),
+    "sockets": Verb(_activating, "what is listened on, and for whom", "*", aliases=("list-sockets",)),
+    "paths": Verb(_activating, "which paths start which services", "*", aliases=("list-paths",)),
     "degradations": Verb(_degradations, "what was asked for and not granted, why, and the remedy", "*"),
     "doctor": Verb(_doctor, "what this machine can isolate, and how to mend what it cannot"),
     "logs": Verb(_logs, "what services wrote", "*", aliases=("tail",)),

@@ -336,6 +336,8 @@ class Pending:
             raise
         self._over = True
         os.close(self._child.status_fd)
+        if self._group is not None:
+            self._group.close()  # it was for the clone; a descriptor less that every later child copies
         self._owner.spawner.give_back(self._child)
         self._owner.spares.refill()
         incarnation = Incarnation(

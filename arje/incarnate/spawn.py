@@ -65,8 +65,10 @@ class Incarnator:
         *,
         variables: dict[str, str] | None = None,
         spares: int = 0,
+        nofile: int = 0,
     ) -> None:
-        """``spares``: how many namespaces of a kind are made ahead (spares.py); whoever asks for some calls close."""
+        """``spares``: how many namespaces of a kind are made ahead (spares.py); whoever asks for some calls close.
+        ``nofile``: the soft RLIMIT_NOFILE of payloads that ask for none, where the manager has raised its own; else 0."""
         self.capabilities = capabilities
         self.looked = time.time()
         """When the capabilities were looked at: CLOCK_REALTIME in seconds."""
@@ -80,6 +82,7 @@ class Incarnator:
         self._ours = Own()
         self._idmaps: dict[tuple[str, ...], int] = {}
         self.spares = Spares(spares)
+        self._nofile = nofile
         self.neighbours: Neighbours = nobody
         """Who else runs here: how ``soma.join`` finds the other service."""
         self.observers: dict[str, Observer] = {}
@@ -206,13 +209,13 @@ class Incarnator:
         if (observer := self.observers.get(card.label)) is not None:
             made = made or plan.make(card, self.capabilities, variables=self._variables, given=given)
             blueprint = observed(made, observer)
-            return blueprint, _encode(blueprint)
+            return blueprint, self._encode(blueprint)
         known = self._prepared.get(card.label)
         may_change = bool(getattr(card.payload, "env_file", ()))
         if known is not None and known[0] is card and known[1].given == given and not may_change:
             return replace(known[1], given=given) if given.fds else known[1], known[2]
         blueprint = made or plan.make(card, self.capabilities, variables=self._variables, given=given)
-        encoded = _encode(blueprint)
+        encoded = self._encode(blueprint)
         self._prepared[card.label] = (card, blueprint, encoded)
         return blueprint, encoded
 
@@ -283,7 +286,7 @@ class Incarnator:
             refused = refusals(blueprint.soma, blueprint.losses)
             if refused:
                 raise IncarnationRefused(blueprint.card.label, refused)
-            encoded = _encode(blueprint)
+            encoded = self._encode(blueprint)
 
     def _await_apart(self, child: native.Child) -> None:
         """Wait until the child has made its time namespace, whose offsets can be written then. Raises OSError."""
@@ -348,6 +351,20 @@ class Incarnator:
         """Release what was made ahead. It can start services afterwards as well."""
         self.spares.close()
 
+    def _encode(self, blueprint: Blueprint) -> native.Plan:
+        pid, death = "pid" in blueprint.kinds, blueprint.soma.parent_death_signal
+        return native.Plan(
+            [planned.op for planned in blueprint.ops],
+            blueprint.program.paths,
+            blueprint.program.argv,
+            blueprint.program.envp,
+            reaper=pid,
+            reaper_death_signal=plan.signal_number(death) if pid and death else 0,
+            reaper_session=blueprint.soma.new_session,
+            pid_variables=[os.fsencode(name) for name in blueprint.given.pid_variables],
+            nofile=self._nofile,
+        )
+
     @property
     def spawner(self) -> native.Spawner:
         """The owner of the stacks."""
@@ -357,17 +374,3 @@ class Incarnator:
     def ours(self) -> Facts:
         """The manager's own facts."""
         return self._ours
-
-
-def _encode(blueprint: Blueprint) -> native.Plan:
-    pid, death = "pid" in blueprint.kinds, blueprint.soma.parent_death_signal
-    return native.Plan(
-        [planned.op for planned in blueprint.ops],
-        blueprint.program.paths,
-        blueprint.program.argv,
-        blueprint.program.envp,
-        reaper=pid,
-        reaper_death_signal=plan.signal_number(death) if pid and death else 0,
-        reaper_session=blueprint.soma.new_session,
-        pid_variables=[os.fsencode(name) for name in blueprint.given.pid_variables],
-    )

@@ -57,11 +57,13 @@ def run(options: Options) -> int:
         native.prctl_subreaper()
         base = _cgroup_base(options, before)
         variables = {"RUNTIME_DIR": str(options.runtime_dir)}
-        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH)
+        nofile = runtime.raise_descriptors()
+        incarnator = Incarnator(CapabilitySet.detect(base), base, variables=variables, spares=EACH, nofile=nofile)
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()
-            trio.run(_main, options, Supervisor(Machine(incarnator, reaper), logs, options.state_dir), reaper)
+            supervisor = Supervisor(Machine(incarnator, reaper), logs, options.state_dir)
+            trio.run(_main, options, supervisor, reaper)
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
@@ -71,7 +73,7 @@ def run(options: Options) -> int:
                     base.rmdir()
             logs.close()
             log.drain()
-    return 0
+    return supervisor.farewell.status
 
 
 def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -104,6 +106,7 @@ async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> Non
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         await nursery.start(_read_signals, reaper, supervisor, door, nursery)
+        nursery.start_soon(_stop_with_service, supervisor, nursery.cancel_scope)
         nursery.start_soon(watch_cards, catalogue.directories, door)
         transient.clear(options.runtime_dir)
         why = compiled.recall(catalogue.cache, catalogue.memory) if catalogue.cache else ""
@@ -178,10 +181,10 @@ async def _read_signals(
                 nursery.start_soon(_reload, door)
             if numbers & {signal.SIGTERM, signal.SIGINT}:
                 stops += 1
-                if stops == 1:
+                if stops == 1 and not supervisor.farewell.said.is_set():
                     nursery.start_soon(_stop, supervisor, nursery.cancel_scope)
                 else:
-                    LOG.warning("told twice to stop: killing what is left")
+                    LOG.warning("told to stop while stopping: killing what is left")
                     supervisor.kill_now()
     finally:
         os.close(fd)
@@ -202,4 +205,14 @@ async def _reload(door: Door) -> None:
 async def _stop(supervisor: Supervisor, scope: trio.CancelScope) -> None:
     LOG.info("stopping")
     await supervisor.stop_all("signal")
+    scope.cancel()
+
+
+async def _stop_with_service(supervisor: Supervisor, scope: trio.CancelScope) -> None:
+    farewell = supervisor.farewell
+    await farewell.said.wait()
+    if supervisor.stopping:
+        return
+    LOG.info("stopping with a service", service=farewell.who, status=farewell.status)
+    await supervisor.stop_all(farewell.who)
     scope.cancel()

@@ -66,6 +66,9 @@ def _open_standard_descriptors() -> None:
 
 
 def _manage(options: argparse.Namespace) -> int:
+    from arje import later
+
+    later.put_off()  # before trio and structlog come
     from arje import log  # structlog takes 20 ms, and the other commands write no log
     from arje.init.daemon import Options, run
 

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,3 +79,16 @@ def cgroup_name(directory: Path, *, user: bool) -> str:
     if not user and directory == paths.SYSTEM_RUNTIME:
         return "arje"
     return f"arje-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}"
+
+
+def raise_descriptors() -> int:
+    """Let this process have as many descriptors as it may: each service takes some. Returns the limit until now.
+
+    Payloads get that one: select(2) breaks beyond 1024, and some programs close every descriptor that they could have.
+    Returns 0 when there is nothing to raise (getrlimit(2)).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return 0
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft

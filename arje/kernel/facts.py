@@ -85,8 +85,7 @@ class Facts:
     @cached_property
     def namespaces(self) -> dict[str, str]:
         """The namespaces by kind: ``{"mount": "mnt:[4026531841]", …}``; kinds that the kernel lacks are left out."""
-        found = {kind: self.texts.get(link, "") for kind, link in _LINKS.items()}
-        return {kind: text for kind, text in found.items() if text}
+        return _namespaces(tuple(self.texts.get(link, "") for link in _LINKS.values()))
 
     def id_map(self, which: str) -> tuple[tuple[int, int, int], ...]:
         """The lines of ``uid_map`` or ``gid_map``: (inside, outside, count)."""
@@ -185,6 +184,12 @@ class Facts:
         """The offsets of the clocks in seconds: ``{"monotonic": 1.5, "boottime": 0.0}``."""
         lines = (line.split() for line in self.texts["timens_offsets"].splitlines())
         return {clock: int(seconds) + int(nanoseconds) / 1e9 for clock, seconds, nanoseconds in lines}
+
+
+@lru_cache(maxsize=64)
+def _namespaces(texts: tuple[str, ...]) -> dict[str, str]:
+    """One answer for all processes that are in the same ones: every incarnation keeps its own for as long as it lives."""
+    return {kind: text for kind, text in zip(_LINKS, texts, strict=True) if text}
 
 
 @lru_cache(maxsize=8)

@@ -20,7 +20,7 @@ try:
 except ImportError as error:
     raise NativeError(f"the compiled trampoline is missing ({error}); run make, or pip install .") from error
 
-_ABI: Final = 17
+_ABI: Final = 19
 _ffi: Any = _native.ffi
 _lib: Any = _native.lib
 if _lib.arje_abi() != _ABI:
@@ -122,8 +122,10 @@ class Plan:
         reaper_death_signal: int = 0,
         reaper_session: bool = True,
         pid_variables: Sequence[bytes] = (),
+        nofile: int = 0,
     ) -> None:
-        """``pid_variables``: names of variables that say the payload's pid, as it sees it itself."""
+        """``pid_variables``: names of variables that say the payload's pid, as it sees it itself. ``nofile``: its soft
+        limit of descriptors, 0 for the manager's."""
         self._keep: list[Any] = []
         array = _ffi.new("struct arje_op[]", max(1, len(ops)))
         for slot, op in zip(array, ops, strict=False):
@@ -135,6 +137,7 @@ class Plan:
         self.c.reaper_fd = _reaper_fd() if reaper else -1
         self.c.reaper_death_signal = reaper_death_signal
         self.c.reaper_session = reaper_session
+        self.c.nofile = nofile
         self.c.idmap_fd, self.c.joins = -1, _NO_JOINS
         self.c.spare_net = self.c.spare_user = -1
         self.c.op_count, self.c.ops = len(ops), array
@@ -325,6 +328,19 @@ def inotify_init() -> int:
 def inotify_add(fd: int, path: str | os.PathLike[str], mask: int) -> int:
     """Watch a path and return the watch's number. Raises OSError (inotify_add_watch(2))."""
     return _check(_lib.arje_inotify_add(fd, os.fsencode(path), mask))
+
+
+def mq_open(name: str, mode: int, messages: int = 0, size: int = 0) -> int:
+    """Open or make a message queue, ``/name``, of so many messages of at most ``size`` bytes; 0: as the machine has it.
+
+    The descriptor does not wait, and can be polled. Raises OSError (mq_overview(7)).
+    """
+    return _check(_lib.arje_mq_open(os.fsencode(name.removeprefix("/")), mode, messages, size))
+
+
+def mq_unlink(name: str) -> None:
+    """Remove a message queue, ``/name``. Raises OSError (mq_unlink(3))."""
+    _check(_lib.arje_mq_unlink(os.fsencode(name.removeprefix("/"))))
 
 
 def ioprio_get(tid: int) -> int:

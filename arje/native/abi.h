@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 17
+#define ARJE_ABI 19
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8
@@ -160,6 +160,7 @@ struct arje_plan {
     const int32_t *passed;  /* descriptors that become 3, 4, ... of the payload */
     uint32_t pid_count;
     char *const *pids;      /* where the payload's pid, as it sees it, is written in its environment: room for ARJE_DIGITS */
+    uint64_t nofile;        /* soft RLIMIT_NOFILE of the payload, or 0: the manager's, which it may have raised for itself */
     uint32_t op_count;
     const struct arje_op *ops;
     const char *const *paths; /* candidates for execve, NULL at the end */

@@ -16,6 +16,7 @@
 #include <linux/sched.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -107,10 +108,10 @@ static int move(struct arje_flight *flight, int from, int to, uint32_t index) {
  * close-on-exec copies. */
 static int take_descriptors(struct arje_flight *flight) {
     int reaper = flight->plan->reaper_fd, passed = (int)flight->plan->passed_count;
-    enum { FIXED = 9, ALL = FIXED + ARJE_JOINS };
-    int source[ALL] = {flight->stdio[0], flight->stdio[1],       flight->stdio[2],  flight->status,    flight->verdict,
-                       reaper,           flight->plan->idmap_fd, flight->spare_net, flight->spare_user};
-    int moved[ALL], highest = 9 + passed, next;
+    enum { FIXED = 10, ALL = FIXED + ARJE_JOINS };
+    int source[ALL] = {flight->stdio[0], flight->stdio[1],       flight->stdio[2],  flight->status,     flight->verdict,
+                       reaper,           flight->plan->idmap_fd, flight->spare_net, flight->spare_user, flight->ready};
+    int moved[ALL], highest = FIXED + passed, next;
     for (int i = FIXED; i < ALL; i++)
         *(volatile int *)&source[i] = flight->joins[i - FIXED];
     for (int i = 0; i < ALL; i++)
@@ -128,6 +129,7 @@ static int take_descriptors(struct arje_flight *flight) {
     flight->idmap = moved[6];
     flight->spare_net = moved[7];
     flight->spare_user = moved[8];
+    flight->ready = moved[9];
     for (int i = FIXED; i < ALL; i++)
         *(volatile int *)&flight->joins[i - FIXED] = moved[i];
     long answer = raw3(__NR_close_range, 0, highest, 0);
@@ -219,13 +221,21 @@ static long unshare(struct arje_flight *flight, const struct arje_op *op, uint32
     return error;
 }
 
-/* Nothing of the payload runs before its reaper is there, or when it cannot be. */
+/*
+ * Nothing of the payload runs before its reaper does, which says so itself: all that the kernel tells of an exec (the tid
+ * word, close-on-exec) it tells of a death as well, and before it kills the rest of the pid namespace. So one who dies
+ * says nothing, and we are killed where we wait.
+ */
 static void await_reaper(struct arje_flight *flight) {
-    volatile int *leader = &flight->leader, *failed = &flight->leader_failed;
+    uint64_t count;
+    long got;
     call_leader(flight);
-    while (*leader)
-        raw4(__NR_futex, leader, FUTEX_WAIT, 1, 0);
-    if (*failed)
+    if (flight->ready < 0)
+        return;
+    do
+        got = raw3(__NR_read, flight->ready, &count, sizeof count);
+    while (got == -EINTR);
+    if (got != sizeof count)
         leave();
 }
 
@@ -247,12 +257,29 @@ static void write_pids(const struct arje_plan *plan) {
     }
 }
 
+/* What it is passed, and what we hold ourselves, may lie beyond it: that is only asked when a descriptor is made. */
+static void limit_descriptors(const struct arje_plan *plan, int status) {
+    struct {
+        uint64_t soft, hard;
+    } limit;
+    if (!plan->nofile)
+        return;
+    long error = raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
+    if (error >= 0 && plan->nofile < limit.soft) {
+        limit.soft = plan->nofile;
+        error = raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
+    }
+    if (error < 0)
+        fail(status, ARJE_RLIMIT, 0, error, "prlimit64");
+}
+
 static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
     unblock_signals(status);
     write_pids(plan);
+    limit_descriptors(plan, status);
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     uint64_t failed = 0; /* the slots of ops that failed */
@@ -317,7 +344,6 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
         raw0(__NR_setsid);
     if (plan->reaper_death_signal)
         raw2(__NR_prctl, PR_SET_PDEATHSIG, plan->reaper_death_signal);
-    flight->leader = raw1(__NR_set_tid_address, &flight->leader) >= 0;
     flight->aside = 1;
     long pid = raw_clone3(&args, sizeof args, payload, flight);
     if (pid < 0)
@@ -327,17 +353,19 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
     for (uint32_t i = 0; i < plan->op_count; i++)
         if (plan->ops[i].step == ARJE_JOIN && plan->ops[i].a != CLONE_NEWUSER)
             raw2(__NR_setns, flight->joins[*(const uint32_t *)plan->ops[i].p % ARJE_JOINS], plan->ops[i].a);
-    long error = raw3(__NR_dup3, flight->verdict, 3, 0); /* the reaper knows it as 3 */
+    /* The reaper knows them as 0 and 3: any limit that leaves room for the verdict leaves room for both. */
+    long error = raw3(__NR_dup3, flight->ready, 0, 0);
+    if (error >= 0)
+        error = raw3(__NR_dup3, flight->verdict, 3, 0);
     const char *argv[] = {"arje-reaper", 0};
     const char *envp[] = {0};
-    raw3(__NR_close_range, 0, 2, 0);
+    raw3(__NR_close_range, 1, 2, 0);
     if (plan->passed_count > 1)
         raw3(__NR_close_range, 4, 2 + plan->passed_count, 0);
     if (filtered)
         arje_confine_reaper();
     if (error >= 0)
         error = raw5(__NR_execveat, reaper, "", argv, envp, AT_EMPTY_PATH);
-    flight->leader_failed = 1;
     fail(flight->status, ARJE_REAPER, 0, error, "execveat");
 }
 

@@ -15,13 +15,12 @@ struct arje_flight {
     int joins[ARJE_JOINS]; /* the plan's, then where they were moved to */
     int status;        /* the child's end of the channel */
     int verdict;       /* the reaper's end of the verdict pipe, or -1 */
+    int ready;         /* an eventfd(2) that counts one when the reaper runs, or -1 */
     int idmap;         /* the user namespace of the op IDMAP, or -1 */
     int spare_net;     /* the plan's, then where they were moved to */
     int spare_user;
     void *inner_stack; /* top of the second stack, for the payload below a reaper */
-    int leader;        /* 1 until the leader has become the reaper; the kernel clears it and wakes (set_tid_address(2)) */
     int aside;         /* 1 while the leader lets the payload go first */
-    int leader_failed; /* the leader said why on the channel, and leaves */
     int32_t exec_error; /* the child's errno when execve failed: a filter may leave it no other way to say so */
 };
 

@@ -51,6 +51,9 @@ int arje_subreaper(void);
 int arje_ioprio_get(int tid);
 int arje_ioprio_set(int tid, int value);
 int arje_setns(int fd, int kind);
+/* A message queue that is not waited for (mq_overview(7)); its name without the slash. messages 0: the machine's limits. */
+int arje_mq_open(const char *name, uint32_t mode, int64_t messages, int64_t size);
+int arje_mq_unlink(const char *name);
 
 /* filters.c: what this kernel has of them. The version of landlock's ABI, and whether a seccomp action is known. */
 int arje_landlock_abi(void);

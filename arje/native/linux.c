@@ -1,7 +1,9 @@
 /* Small doors to Linux that Python's standard library does not have. Errors come back as negative errno. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ioprio.h>
+#include <mqueue.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -101,4 +103,15 @@ int arje_ioprio_set(int tid, int value) {
 
 int arje_setns(int fd, int kind) {
     return answer_of(setns(fd, kind));
+}
+
+/* mq_open(3) of libc wants librt on older systems; the call is the same. */
+int arje_mq_open(const char *name, uint32_t mode, int64_t messages, int64_t size) {
+    struct mq_attr attributes = {.mq_maxmsg = (long)messages, .mq_msgsize = (long)size};
+    int flags = O_RDWR | O_CREAT | O_NONBLOCK | O_CLOEXEC;
+    return (int)raw4(__NR_mq_open, name, flags, mode, messages ? &attributes : NULL);
+}
+
+int arje_mq_unlink(const char *name) {
+    return (int)raw1(__NR_mq_unlink, name);
 }

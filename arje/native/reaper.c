@@ -1,5 +1,6 @@
 /*
- * Pid 1 of a service's pid namespace: a static program without libc. It forwards every signal to the payload (pid 2),
+ * Pid 1 of a service's pid namespace: a static program without libc. It says on descriptor 0, an eventfd(2), that it is
+ * there, which the payload waits for before it executes. It forwards every signal to the payload (pid 2),
  * reaps whoever dies, and when the payload ends writes waitid(2)'s verdict to descriptor 3 and leaves with the same
  * status; the kernel then kills what is left in the namespace. Without it SIGTERM to the service would be ignored,
  * as pid 1 has no default actions (pid_namespaces(7)). It was confined to the calls that it makes (filters.c).
@@ -38,6 +39,8 @@ void arje_reaper(void) __attribute__((noreturn, used));
 void arje_reaper(void) {
     uint64_t all = ~(uint64_t)0;
     raw4(__NR_rt_sigprocmask, SIG_SETMASK, &all, 0, 8); /* a blocked signal is queued, even for pid 1 */
+    uint64_t ready = 1;
+    raw3(__NR_write, 0, &ready, sizeof ready);
     for (;;) {
         reap();
         siginfo_t info;

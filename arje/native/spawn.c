@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -79,14 +80,16 @@ int arje_exec_error(void *stack) {
 }
 
 int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, struct arje_child *child) {
-    int channel[2], verdict[2] = {-1, -1}, on = 1;
+    int channel[2], verdict[2] = {-1, -1}, ready = -1, on = 1;
     char *base = stack;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel) != 0)
         return -errno;
     if (setsockopt(channel[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0 ||
-        (plan->reaper_fd >= 0 && pipe2(verdict, O_CLOEXEC | O_NONBLOCK) != 0)) {
+        (plan->reaper_fd >= 0 && pipe2(verdict, O_CLOEXEC | O_NONBLOCK) != 0) ||
+        (plan->reaper_fd >= 0 && (ready = eventfd(0, EFD_CLOEXEC)) < 0)) {
         int error = errno;
         close_two(channel[0], channel[1]);
+        close_two(verdict[0], verdict[1]);
         return -error;
     }
     struct arje_flight *flight = flight_of(stack);
@@ -95,14 +98,16 @@ int arje_spawn(const struct arje_plan *plan, void *stack, const int *stdio, stru
     memcpy(flight->joins, plan->joins, sizeof flight->joins);
     flight->status = channel[1];
     flight->verdict = verdict[1];
+    flight->ready = ready;
     flight->idmap = -1;
     flight->spare_net = plan->spare_net;
     flight->spare_user = plan->spare_user;
     flight->inner_stack = base + 2 * (GUARD + ARJE_STACK);
-    flight->leader = flight->aside = flight->leader_failed = flight->exec_error = 0;
+    flight->aside = flight->exec_error = 0;
     int32_t pidfd = -1;
     long pid = clone_child(plan, base, flight, &pidfd);
     close_two(channel[1], verdict[1]);
+    close_two(ready, -1);
     if (pid < 0) {
         close_two(channel[0], verdict[0]);
         return (int)pid;

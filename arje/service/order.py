@@ -34,6 +34,9 @@ __all__ = ["Edge", "Graph"]
 _SOFT = ("wants", "waits_for", "after", "before")
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 def _nobody(_label: str) -> bool:
     return False
 
@@ -54,6 +57,7 @@ class Graph:
         self._pulls: dict[str, list[str]] = {label: [] for label in self.cards}
         self._conflicts: dict[str, dict[str, str]] = {}
         self._parts: dict[str, dict[str, None]] = {}
+        self._told: dict[str, set[str]] = {}  # by label: whom it is told to come after, whatever else it has with them
         self._felt: dict[str, dict[str, Term]] = {}
         for card in self.cards.values():
             self._add(card)
@@ -90,6 +94,8 @@ class Graph:
             for other in self._all(getattr(card, field), label):
                 first, then = (label, other) if field == "before" else (other, label)
                 self._order(Edge(first, then, field, label))
+                if field in ("after", "before"):
+                    self._told.setdefault(then, set()).add(first)
         self._pulls[label] += (*card.wants, *card.waits_for)
         if card.log.to != label and card.log.to in self.cards:
             self._pulls[label].append(card.log.to)
@@ -266,15 +272,17 @@ class Graph:
 
         It waits for every requirement that is not met, for a milestone until that has been up once, for the end of those
         it conflicts with, and for another predecessor only as long as a start of that is under way and is not itself
-        held by a requirement that nobody is starting.
+        held by a requirement that nobody is starting. Such a predecessor is also one of several providers, the others of
+        which are enough, when a card says ``after`` or ``before`` as well.
         """
         card = self._card(label)
         found, told = list[Wait](), {label}
         for requirement in self._needs[label]:
             providers = self.providers(requirement, label)
-            told.update(providers)
             good = sum(view.is_good(other, requirement) for other in providers)
-            if good < requirement.at_least:
+            unmet = good < requirement.at_least
+            told.update(providers if unmet else set(providers) - self._told.get(label, _NONE))
+            if unmet:
                 left = tuple(other for other in providers if not view.is_good(other, requirement))
                 found.append(Wait(requirement.field, str(requirement), left, requirement.at_least - good))
         for name in card.waits_for:

@@ -27,6 +27,7 @@ class FailureReason(StrEnum):
     WATCHDOG = "watchdog"
     HEALTH = "health"
     START_LIMIT = "start-limit"
+    TRIGGER_LIMIT = "trigger-limit"
     PROTOCOL = "protocol"
     RESOURCES = "resources"
     CONDITION = "condition"
@@ -46,6 +47,7 @@ REASONS: Final[dict[FailureReason, str]] = {
     FailureReason.WATCHDOG: "it did not report to its watchdog in time",
     FailureReason.HEALTH: "it runs, but does not answer as it should",
     FailureReason.START_LIMIT: "it started too often in too short a time",
+    FailureReason.TRIGGER_LIMIT: "its sockets or paths started it too often in too short a time",
     FailureReason.PROTOCOL: "it broke its readiness protocol",
     FailureReason.RESOURCES: "the machine has no room for another process or descriptor",
     FailureReason.CONDITION: "a condition of the card does not hold",
@@ -102,9 +104,9 @@ class Service:
     ``grants`` and ``degradations`` are those of the latest incarnation or refusal. ``activation`` is whose wish the latest
     start was, ``last_usage`` what the latest life that has ended had used. ``ready`` is None when there is nothing that
     could be ready; ``reached``: it has been up since it was last started by hand. ``history`` holds the latest states with
-    their causes, oldest first. ``kill_method`` in ``stopping`` says why the process is still there. ``status_text`` is
-    what it says of itself (``STATUS=`` of sd_notify(3)), ``doing`` what arje does for it within its state: a hook, a step
-    of a stop.
+    their causes, oldest first. ``awaits`` are the sockets and paths that start it, once they are open and watched.
+    ``kill_method`` in ``stopping`` says why the process is still there. ``status_text`` is what it says of itself
+    (``STATUS=`` of sd_notify(3)), ``doing`` what arje does for it within its state: a hook, a step of a stop.
     """
 
     label: str
@@ -127,16 +129,24 @@ class Service:
     kill_method: str | None = None
     ready: bool | None = None
     reached: bool = False
+    awaits: tuple[str, ...] = ()
     history: tuple[tuple[State, StateCause], ...] = ()
     status_text: str = ""
     doing: str = ""
 
     @property
     def is_up(self) -> bool:
-        """Whether dependents may run: it runs, or it is a one-shot that has brought what it was required for."""
+        """Whether dependents may run: it runs, or would when asked, or is a one-shot that has brought what it was for."""
+        if self.awaits and self.state in COMING:
+            return True
         if self.state is State.DONE:
             return self.card.supervision.kind is Kind.ONE_SHOT
         return self.state in (State.RUNNING, State.RELOADING)
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether it waits for nothing but its sockets or paths to start it."""
+        return bool(self.awaits) and self.state is State.WAITING
 
     @property
     def is_stuck(self) -> bool:
@@ -156,4 +166,4 @@ class Service:
     @property
     def is_coming(self) -> bool:
         """Whether a start is under way, so that what is ordered after it waits."""
-        return self.state in COMING
+        return self.state in COMING and not self.is_up

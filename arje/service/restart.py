@@ -11,7 +11,7 @@ is not abnormal, and neither is a set-up that failed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -45,6 +45,8 @@ class Verdict(StrEnum):
     AGAIN = "again"
     DONE = "done"
     FAILED = "failed"
+    WAITS = "waits"
+    """For what starts it: its sockets, its paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Decision:
             Verdict.AGAIN: Event.EXITED_RETRY,
             Verdict.DONE: Event.EXITED_DONE,
             Verdict.FAILED: Event.EXITED_FAILED,
+            Verdict.WAITS: Event.EXITED_WAITS,
         }[self.kind]
 
 
@@ -129,6 +132,22 @@ def _is_among(exit: Exit, endings: tuple[int | str, ...]) -> bool:
 def _told(seconds: float) -> str:
     """Three figures of a wait; all of them from 1000 seconds on."""
     return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
+
+
+def on_demand(decision: Decision, supervision: Supervision, *, starts: tuple[float, ...], now: float) -> Decision:
+    """Return what becomes of a service that its sockets or paths start: it waits for them again.
+
+    One that is to start again by itself backs off before. What ended badly counts against the start limit here as well;
+    what ended well may end as often as it is started.
+    """
+    limit = supervision.rate_limit
+    recent = [at for at in starts if at > now - limit.interval]
+    if decision.kind is Verdict.AGAIN or decision.reason in {FailureReason.START_LIMIT, *_HOPELESS}:
+        return decision
+    if decision.kind is Verdict.FAILED and 0 < limit.starts <= len(recent):
+        detail = f"start-limit: {limit.starts} in {limit.interval:g} s, last: {decision.detail}"
+        return replace(decision, reason=FailureReason.START_LIMIT, detail=detail)
+    return replace(decision, kind=Verdict.WAITS)
 
 
 def _wants_again(supervision: Supervision, reason: FailureReason | None, exit: Exit | None) -> bool:

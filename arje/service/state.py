@@ -26,6 +26,8 @@ What follows from that, and is easy to get wrong:
   ``EXITED_FAILED``. Who takes the wish back meanwhile makes a stop of it: ``STOPPED``.
 * **A stop may be stuck**: the kernel does not let us signal the process, or it does not die. ``STUCK`` keeps ``stopping``
   and records why; whoever waits for the stop need not wait longer, and the end of the process is still its end.
+* **Who waits to be started by its sockets or paths** is ``waiting``, and up: that is what activation is for. ``ARMED`` says
+  that it is so far; ``EXITED_WAITS`` leads back there, whatever became of the run, as the next may be better.
 * **Events may keep the state** (``SPAWNED`` in ``starting``): the record learns something, since and cause stay.
 
 A pair that is not in the table is :class:`~arje.errors.InvalidTransition`: the caller logs it and nothing has changed.
@@ -45,7 +47,7 @@ class State(StrEnum):
     STOPPED = "stopped"
     """Not wanted, or skipped: no process."""
     WAITING = "waiting"
-    """Wanted; a dependency or a condition is missing."""
+    """Wanted; a dependency or a condition is missing, or nothing has come to its sockets or paths yet."""
     STARTING = "starting"
     """Being set up, or running and not ready yet."""
     RUNNING = "running"
@@ -68,6 +70,8 @@ class Event(StrEnum):
     UNWANTED = "unwanted"
     """Nobody wants it, and it has no process. Also clears ``done`` and ``failed``."""
     DEPENDENCIES_MET = "dependencies-met"
+    ARMED = "armed"
+    """Its sockets are open, its paths are watched: it starts when one of them says so."""
     SKIPPED = "skipped"
     """A condition of the card does not hold, or it yields to one that it conflicts with."""
     ASSERT_FAILED = "assert-failed"
@@ -84,6 +88,8 @@ class Event(StrEnum):
     """It ended (or its set-up failed) and will start again."""
     EXITED_DONE = "exited-done"
     EXITED_FAILED = "exited-failed"
+    EXITED_WAITS = "exited-waits"
+    """It ended, and waits for its sockets or paths to start it again."""
     RETRY_DUE = "retry-due"
     DEPENDENCY_FAILED = "dependency-failed"
     """Something that it requires failed for good; it has no process, or has just ended its stop."""
@@ -106,6 +112,7 @@ def _table() -> dict[tuple[State, Event], State]:
     table = {
         (s.STOPPED, e.WANTED): s.WAITING,
         (s.WAITING, e.DEPENDENCIES_MET): s.STARTING,
+        (s.WAITING, e.ARMED): s.WAITING,
         (s.WAITING, e.SKIPPED): s.STOPPED,
         (s.WAITING, e.ASSERT_FAILED): s.FAILED,
         (s.WAITING, e.UNWANTED): s.STOPPED,
@@ -127,6 +134,7 @@ def _table() -> dict[tuple[State, Event], State]:
         (s.STOPPING, e.EXITED_RETRY): s.BACKOFF,
         (s.STOPPING, e.EXITED_DONE): s.DONE,
         (s.STOPPING, e.EXITED_FAILED): s.FAILED,
+        (s.STOPPING, e.EXITED_WAITS): s.WAITING,
         (s.BACKOFF, e.RETRY_DUE): s.WAITING,
         (s.BACKOFF, e.WANTED): s.WAITING,
         (s.BACKOFF, e.UNWANTED): s.STOPPED,
@@ -140,6 +148,7 @@ def _table() -> dict[tuple[State, Event], State]:
         table[alive, e.EXITED_RETRY] = s.BACKOFF
         table[alive, e.EXITED_DONE] = s.DONE
         table[alive, e.EXITED_FAILED] = s.FAILED
+        table[alive, e.EXITED_WAITS] = s.WAITING
         table[alive, e.STOP] = s.STOPPING
     for busy in (s.WAITING, s.STARTING, s.RUNNING, s.RELOADING, s.STOPPING, s.BACKOFF):
         table[busy, e.FAULT] = s.FAILED

@@ -192,11 +192,13 @@ def _books(old: Service, event: Event, state: State, cause: StateCause, changes:
         books.update(failure=None)
     elif event is Event.READY:
         books.update(ready=True, failure=None, reached=True)
-    elif event is Event.EXITED_DONE and old.card.supervision.kind is Kind.ONE_SHOT:
-        books.update(reached=True)
+    elif event is Event.ARMED or (event is Event.EXITED_DONE and old.card.supervision.kind is Kind.ONE_SHOT):
+        books.update(reached=True)  # who listens is up, and so is a one-shot that has done its work
     if state is State.STARTING and old.state is State.WAITING:
         keep = max(old.card.supervision.rate_limit.starts, 1)
         books.update(starts=(*old.starts, cause.at)[-keep:], ready=False, kill_method=None, grants=(), degradations=())
+    if state in (State.STOPPED, State.DONE, State.FAILED):
+        books.update(awaits=())
     if state is not State.BACKOFF:
         books.update(backoff_until=None)
     if state is not old.state:

@@ -14,7 +14,7 @@ from arje.card.card import Card
 from arje.errors import IncarnationRefused
 from arje.incarnation import Degradation, Exit
 from arje.service.record import Failure, FailureReason, Service, StateCause
-from arje.service.restart import Verdict, decide
+from arje.service.restart import Verdict, decide, on_demand
 from arje.service.state import Event, State
 from arje.supervisor import hooks
 from arje.supervisor.birth import Overdue
@@ -66,6 +66,8 @@ class Aftermath:
             because=end.because,
             draw=_draw(service),
         )
+        if service.awaits:
+            decision = on_demand(decision, card.supervision, starts=service.starts, now=now)
         told = f"{end.detail}: {decision.detail}" if end.detail else decision.detail
         self._own_end = None
         self._fire(

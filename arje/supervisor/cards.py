@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from arje.card.activation import When
 from arje.card.card import Card
 from arje.card.loader import Loaded
 from arje.errors import CardProblem
@@ -24,7 +25,7 @@ from arje.supervisor.catalogue import Catalogue
 #: The states in which a life of the old card goes on; one that is stopping already begins its next life with the new card.
 _LIVES = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
 #: Fields whose change the running process cannot feel without a restart; and ``stdin``, which other cards lead to it.
-_RESTARTS = ("payload", "soma", "stdin")
+_RESTARTS = ("payload", "soma", "sockets", "stdin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,14 @@ def _change(
         assert new is not None
         return Change(label, "add", _beginning(new, table))
     if new is None:
-        return Change(label, "remove", "stops" if old.state in WITH_PROCESS else "nothing")
+        return Change(label, "remove", "stops" if old.state in WITH_PROCESS or old.is_armed else "nothing")
     if not (fields := changed_fields(old.card, new) + more):
         return None
     restarts = any(field.partition(".")[0] in _RESTARTS for field in fields) or old.card.log.to != new.log.to
+    restarts = restarts or _starts_otherwise(old.card, new)
     feels = "restarts" if old.state in _LIVES and restarts else "arms" if arms(new, fields, table) else "nothing"
+    if "sockets" in fields and old.is_armed:
+        feels = "rebinds"
     return Change(label, "modify", feels, fields)
 
 
@@ -125,6 +129,11 @@ def _beginning(card: Card, table: StateTable) -> str:
 def arms(card: Card, fields: tuple[str, ...], table: StateTable) -> bool:
     """Whether a card that is new in these fields has its timer armed."""
     return "timer" in fields and bool(card.timer) and _starts(card, table)
+
+
+def _starts_otherwise(old: Card, new: Card) -> bool:
+    """Whether what runs is of another kind: a process for each connection, or one for all."""
+    return (old.activation.when is When.PER_CONNECTION) != (new.activation.when is When.PER_CONNECTION)
 
 
 def to_arm(plan: CardPlan, table: StateTable) -> list[str]:

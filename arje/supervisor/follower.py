@@ -57,25 +57,26 @@ class Ring:
     """The last lines of a service: at most :data:`KEPT`, and 128 KiB of them."""
 
     def __init__(self) -> None:
-        self._lines: deque[Line] = deque()
+        self._lines: deque[Line] | None = None  # an empty one takes 600 bytes, and most services say nothing
         self._size = 0
 
     def extend(self, lines: Iterable[Line]) -> None:
         """Add lines; the oldest make room."""
+        kept = self._lines = deque() if self._lines is None else self._lines
         for line in lines:
-            self._lines.append(line)
+            kept.append(line)
             self._size += len(line.text) + _LINE_COST
-        while len(self._lines) > KEPT or (self._size > _KEPT_BYTES and len(self._lines) > 1):
-            self._size -= len(self._lines.popleft().text) + _LINE_COST
+        while len(kept) > KEPT or (self._size > _KEPT_BYTES and len(kept) > 1):
+            self._size -= len(kept.popleft().text) + _LINE_COST
 
     def __iter__(self) -> Iterator[Line]:
-        return iter(self._lines)
+        return iter(self._lines or ())
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._lines or ())
 
     def __getitem__(self, index: int) -> Line:
-        return self._lines[index]
+        return (self._lines or deque())[index]
 
 
 class Follower:

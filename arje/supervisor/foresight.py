@@ -54,7 +54,7 @@ def _own(world: Supposed, change: Change) -> Change:
         armed = change.feels == "nothing" and world.timers.is_armed(change.label)
         return replace(change, feels="disarms") if armed else change
     feels, why = world.feels(change.label)
-    if feels == "nothing" and change.feels == "arms":
+    if feels == "nothing" and change.feels in ("arms", "rebinds"):
         return change
     return replace(change, feels=feels, why="" if feels == change.feels else why)
 
@@ -170,6 +170,10 @@ class Supposed(Supervisor):
             self.table.fire(label, Event.SKIPPED, self.cause("mask", "masked"))
             return True
         if service.state is State.WAITING and self.may_start(label):
+            if service.card.on_demand and not self.activations.is_demanded(label):
+                self.activations.arm(service.card)
+                return self.table.get(label) is not service
+            self.activations.start(service.card)
             self.table.fire(label, Event.DEPENDENCIES_MET, self.cause("", ""))
             return True
         if service.state is State.STARTING:
@@ -212,6 +216,8 @@ class Supposed(Supervisor):
             return ("restarts" if label in self.began else "stops"), self._because(self.ended[label])
         if label in self.began:
             return "starts", self._because(self.began[label])
+        if label in self._moving - self._held and self.table.get(label).is_armed:
+            return "arms", ""
         if label in self._moving - self._held and self.table.get(label).state is State.WAITING:
             waits = ", ".join(self.needs.waits_for(label))
             return "waits", f"waits for {waits}" if waits else ""

@@ -226,7 +226,7 @@ class Machine:
     @asynccontextmanager
     async def stdio(self, card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIterator[StdioFds]:
         """Open the three descriptors while there are some left for arje itself (stdio.py)."""
-        _keep_descriptors()
+        keep_descriptors()
         async with opened(card, log, nursery) as found:
             yield found
 
@@ -297,7 +297,7 @@ class Machine:
         return self._reaper.orphans
 
 
-def _keep_descriptors() -> None:
+def keep_descriptors() -> None:
     """Raise EMFILE while some are left. They are only counted when the highest numbers are in use (open(2))."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if most == resource.RLIM_INFINITY:

@@ -7,27 +7,30 @@ the traceback into the log; it never crosses the nursery. A life whose service i
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from arje import log
+from arje.card.activation import When
 from arje.card.card import Card
 from arje.card.conditions import Conditions
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind
 from arje.errors import IncarnationRefused, SetupFailed
-from arje.incarnation import Exit
+from arje.incarnate.given import Given
+from arje.incarnation import Exit, Step
 from arje.service.record import Failure, FailureReason, Service
 from arje.service.restart import is_success
 from arje.service.state import Event, State
 from arje.supervisor import conditions, figures, hooks
+from arje.supervisor.activation import awaits
 from arje.supervisor.aftermath import Aftermath
-from arje.supervisor.birth import DYING, SETUP, Birth
+from arje.supervisor.birth import DYING, SETUP, Birth, Overdue
 from arje.supervisor.catalogue import masked_by
+from arje.supervisor.connections import Connections
 from arje.supervisor.ending import End
 from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
@@ -35,13 +38,30 @@ from arje.supervisor.inputs import contents, inputs
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.stopping import Stop
-from arje.supervisor.vigil import Vigil, start_timeout
+from arje.supervisor.vigil import Doom, Vigil, start_timeout
 from arje.supervisor.voice import Voice
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A payload that runs, and all that goes with it."""
+
+    card: Card
+    outcome: Living
+    slot: ExitSlot
+    voice: Voice
+    readier: Readier
+    vigil: Vigil
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is to be done before the service's bell rings."""
+        return self.vigil.is_quiet and not self.voice.is_listening
 
 
 class Life:
@@ -57,11 +77,22 @@ class Life:
         self._vigil: Vigil | None = None
         self._stop: Stop | None = None
         self._aftermath = Aftermath(supervisor, label)
+        self._parked: _Run | None = None
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether :meth:`run` is to be called again when the service's bell rings."""
+        return self._parked is not None
 
     async def run(self) -> None:
-        """Live until the service is at rest."""
+        """Live until the service is at rest, or until its payload runs and there is nothing to do but to wait for its bell.
+
+        Then the life is parked: a task that waits takes 5 kB, ten times what is needed to go on.
+        """
         try:
-            while (state := self._state) in (State.WAITING, State.BACKOFF):
+            if self._parked is not None:
+                await self._go_on(self._parked)
+            while self._parked is None and (state := self._state) in (State.WAITING, State.BACKOFF):
                 if state is State.WAITING:
                     await self._wait_and_run()
                 else:
@@ -133,15 +164,21 @@ class Life:
         if self._is_masked():
             return
         while not self._supervisor.may_start(self._label):
-            await self._bell()
+            await self._supervisor.await_chance(self._label)
             if self._state is not State.WAITING or self._is_masked():  # its card may be a new one by now
                 return
         card = self._table.get(self._label).card
         if (card.only_if_exists or card.conditions or card.asserts) and not await self._condition(card):
             return
-        self._fire(Event.DEPENDENCIES_MET, "supervisor", "all that it needs is up")
+        activated = bool(card.sockets or card.paths)
+        if activated and not await self._activated(card):
+            return
+        if not activated:
+            self._fire(Event.DEPENDENCIES_MET, "supervisor", "all that it needs is up", awaits=())
         if isinstance(card.payload, Virtual):
             await self._run_virtual(card)
+        elif card.activation.when is When.PER_CONNECTION:
+            await self._run_listener(card)
         else:
             await self._run_process(card)
         self._start_again_if_wanted()
@@ -179,6 +216,36 @@ class Life:
             found = await self._host.ask(f"conditions of {card.label}", partial(conditions.look, card))
         return found
 
+    async def _activated(self, card: Card) -> bool:
+        """Whether a service with sockets or paths has begun to start: they are ready, and what it waits for has come."""
+        activations, who, told = self._supervisor.activations, "supervisor", "all that it needs is up"
+        failure: SetupFailed | None = None
+        try:
+            with trio.move_on_after(SETUP) as self._patience:
+                await activations.prepare(card)
+            if self._patience.cancelled_caught and self._patience.deadline > trio.current_time():
+                return False
+            if self._patience.cancelled_caught:
+                failure = Overdue(self._label, Step.PREPARE, "its sockets or paths were not ready in time")
+            elif card.on_demand and activations.still(card):
+                activations.arm(card)
+                if (found := await activations.demanded(card)) is None:
+                    return False
+                who, told = found
+        except SetupFailed as error:
+            failure = error
+        finally:
+            self._patience = None
+        if not activations.still(card) or not self._supervisor.may_start(self._label):
+            return False
+        spent = activations.start(card) if card.on_demand and failure is None else None
+        self._fire(Event.DEPENDENCIES_MET, who, told, awaits=awaits(card))
+        if failure is not None:
+            await self._aftermath.refused(card, failure)
+        elif spent is not None:
+            self._fire(Event.SPAWN_FAILED, "supervisor", spent.detail, failure=spent)
+        return failure is None and spent is None
+
     def _start_again_if_wanted(self) -> None:
         """Somebody asked for it again while it was stopping; whose wish that was is known already."""
         if self._state is State.STOPPED and not self._supervisor.stopping:
@@ -197,6 +264,29 @@ class Life:
             await self._bell()
         self._aftermath.stopped()
 
+    async def _run_listener(self, card: Card) -> None:
+        """Be up while connections are served, each by a process of its own."""
+        activations = self._supervisor.activations
+        connections = activations.connections[self._label] = Connections(self._supervisor, card)
+        self._fire(Event.READY, "supervisor", f"it listens on {', '.join(socket.listen for socket in card.sockets)}")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, connections)
+                while self._state is not State.STOPPING and connections.failure is None:
+                    await self._bell()
+                nursery.cancel_scope.cancel()
+        finally:
+            del activations.connections[self._label]
+        if self._state is State.STOPPING:
+            self._aftermath.stopped()
+        elif connections.failure is not None:
+            failure = connections.failure
+            self._fire(Event.EXITED_FAILED, "supervisor", str(failure), failure=failure)
+
+    async def _serve(self, connections: Connections) -> None:
+        await connections.serve(self._supervisor.activations.descriptors.sockets(self._label))
+        self._supervisor.bells.ring(self._label)
+
     async def _run_process(self, card: Card) -> None:
         self._supervisor.logs.of(self._label).began = self._host.wall()
         if (failed := await self._before(card)) is not None:
@@ -205,15 +295,22 @@ class Life:
         if self._state is not State.STARTING:
             self._fire(Event.SPAWN_FAILED, "supervisor", "it was stopped before it ran")
             return
-        with ExitStack() as stack:
+        voice = readier = run = None
+        try:
             try:
-                voice = stack.enter_context(Voice(self._supervisor, card))
-                readier = stack.enter_context(closing(Readier(self._supervisor, card)))
+                voice = Voice(self._supervisor, card)
+                readier = Readier(self._supervisor, card)
                 outcome, slot = await self._spawn(voice, readier)
             except (IncarnationRefused, SetupFailed, OSError) as error:
                 await self._aftermath.refused(card, error)
                 return
-            await self._live(card, outcome, slot, voice, readier)
+            run = self._begin(card, outcome, slot, voice, readier)
+        finally:
+            if run is None and readier is not None:
+                readier.close()
+            if run is None and voice is not None:
+                voice.close()
+        await self._go_on(run)
 
     async def _before(self, card: Card) -> HookFailed | None:
         """Run what comes before the payload; a stop gives it the time of a stop."""
@@ -224,9 +321,15 @@ class Life:
         return failed
 
     async def _spawn(self, voice: Voice, readier: Readier) -> tuple[Living, ExitSlot]:
-        given = voice.given()
         await self._note_inputs(voice.card)
-        birth = Birth(self._supervisor, voice.card, replace(given, fds=(*given.fds, *readier.fds(len(given.fds)))))
+        activations, told = self._supervisor.activations, voice.given()
+        ours = activations.given(voice.card)
+        given = Given(
+            env=(*told.env, *ours.env),
+            pid_variables=(*told.pid_variables, *ours.pid_variables),
+            fds=(*ours.fds, *readier.fds(len(ours.fds))),
+        )
+        birth = Birth(self._supervisor, activations.dressed(voice.card), given)
         self._patience = birth.patience
         try:
             return await birth.run()
@@ -246,8 +349,8 @@ class Life:
             self._supervisor.catalogue.read_at_start[self._label] = found
         self._patience = None
 
-    async def _live(self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, readier: Readier) -> None:
-        """From the payload's first instruction to its last."""
+    def _begin(self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, readier: Readier) -> _Run:
+        """The payload's first instruction."""
         self._held = outcome, slot
         self._supervisor.outcomes[self._label] = outcome
         self._supervisor.logs.of(self._label).pid = outcome.incarnation.pid
@@ -256,25 +359,50 @@ class Life:
         voice.begins(vigil, outcome)
         told = f"exec confirmed after {outcome.incarnation.setup_ms:.1f} ms"
         self._fire(Event.SPAWNED, "supervisor", told, incarnation=outcome.incarnation)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(voice.listen)
-            doom = await vigil.over()
-            ended = outcome.exit_of(slot.exit) if slot.exit is not None else None
-            if ended is not None and self._stays_up(card, ended):
-                await self._stay_up(card)
-            if doom is not None:
-                self._aftermath.begin(doom.detail)
-            self._stop = voice.stop = Stop(self._supervisor, card, outcome, slot)
-            method = await self._stop.run(doom) if slot.exit is None else None
-            nursery.cancel_scope.cancel()
-        voice.drain()
+        vigil.begin()
+        return _Run(card, outcome, slot, voice, readier, vigil)
+
+    async def _go_on(self, run: _Run) -> None:
+        """From here to the payload's last instruction, unless that is a long time in which nothing happens."""
+        self._parked = run if run.is_quiet else None
+        if self._parked is not None:
+            self._supervisor.bells.park(self._label)
+            return
+        try:
+            await self._live(run)
+        finally:
+            run.readier.close()
+            run.voice.close()
+        self._start_again_if_wanted()
+
+    async def _live(self, run: _Run) -> None:
+        if run.voice.is_listening:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run.voice.listen)
+                doom, ended, method = await self._attend(run)
+                nursery.cancel_scope.cancel()
+        else:
+            doom, ended, method = await self._attend(run)
+        run.voice.drain()
         self._stop = self._vigil = None
-        assert slot.exit is not None
-        ended = ended or outcome.exit_of(slot.exit)
-        oom = ended == Exit("killed", signal.SIGKILL) and outcome.oom_killed
-        mute = self._state is State.STARTING and readier.is_mute
-        used = figures.of_ended(outcome, slot.used)
-        await self._ended(card, outcome, End(ended, doom, oom=oom, mute=mute, said=vigil.said, used=used), method)
+        assert run.slot.exit is not None
+        ended = ended or run.outcome.exit_of(run.slot.exit)
+        oom = ended == Exit("killed", signal.SIGKILL) and run.outcome.oom_killed
+        mute = self._state is State.STARTING and run.readier.is_mute
+        used = figures.of_ended(run.outcome, run.slot.used)
+        end = End(ended, doom, oom=oom, mute=mute, said=run.vigil.said, used=used)
+        await self._ended(run.card, run.outcome, end, method)
+
+    async def _attend(self, run: _Run) -> tuple[Doom | None, Exit | None, str | None]:
+        """Watch over a payload to its end. Returns why arje ended it, how it ended by itself, and what ended it."""
+        doom = await run.vigil.over()
+        ended = run.outcome.exit_of(run.slot.exit) if run.slot.exit is not None else None
+        if ended is not None and self._stays_up(run.card, ended):
+            await self._stay_up(run.card)
+        if doom is not None:
+            self._aftermath.begin(doom.detail)
+        self._stop = run.voice.stop = Stop(self._supervisor, run.card, run.outcome, run.slot)
+        return doom, ended, await self._stop.run(doom) if run.slot.exit is None else None
 
     # -- scripted services ---------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import trio
 from arje import log
 from arje.card.card import Card
 from arje.supervisor import logread
+from arje.supervisor.ears import Ears
 from arje.supervisor.follower import SLOW_READER, Follower, Line
 from arje.supervisor.logread import MOST, Query
 from arje.supervisor.logtext import Chunk, micros
@@ -36,6 +37,7 @@ class Logs:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.pipes = Pipes()
+        self._ears = Ears()
         self._directory = directory
         self._writer = LogWriter()
         self._logs: dict[str, ServiceLog] = {}
@@ -46,7 +48,7 @@ class Logs:
     def of(self, label: str) -> ServiceLog:
         """Return the log of a service; it is made at the first call."""
         if label not in self._logs:
-            self._logs[label] = ServiceLog(label, self._directory, self._writer, self._tell, self.pipes)
+            self._logs[label] = ServiceLog(label, self._directory, self._writer, self._tell, self.pipes, self._ears)
         return self._logs[label]
 
     def set_cards(self, cards: Collection[Card]) -> None:
@@ -58,7 +60,7 @@ class Logs:
     def forget(self, label: str) -> None:
         """Let go of a service's log: its card is gone. The file stays."""
         if (gone := self._logs.pop(label, None)) is not None:
-            gone.close(in_loop=True)
+            gone.close()
             self.pipes.forget(label)
 
     def follow(self, labels: frozenset[str] | None = None) -> Follower:
@@ -169,6 +171,7 @@ class Logs:
         """End every follower, give the disk two seconds for the last lines, and close every descriptor."""
         for service_log in self._logs.values():
             service_log.close()
+        self._ears.close()
         for follower in self._followers:
             follower.close()
         if lost := self.pipes.close():

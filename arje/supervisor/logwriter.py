@@ -38,7 +38,7 @@ class Outbox:
     def __init__(self, writer: LogWriter, file: LogFile) -> None:
         self.file = file
         self.dropped: Counter[str] = Counter()
-        self.pending: deque[Chunk] = deque()
+        self.pending: list[Chunk] = []
         self.size = 0
         self.busy = False  # in the queue, or in a thread's hands
         self.closing = False
@@ -52,6 +52,11 @@ class Outbox:
     def has_room(self) -> bool:
         """Whether a chunk would be taken now."""
         return self.size < _ROOM and self._writer.total < _TOTAL
+
+    @property
+    def takes(self) -> bool:
+        """Whether :meth:`wait_room` would not wait."""
+        return self.has_room or self._stalled
 
     def put(self, chunk: Chunk) -> None:
         """Take lines for the file; without room they are dropped and counted. Never waits."""
@@ -75,7 +80,7 @@ class Outbox:
 
     async def wait_room(self) -> None:
         """Wait until there is room, a moment at most; not at all once the disk has let us wait in vain."""
-        if self.has_room or self._stalled:
+        if self.takes:
             return
         with trio.move_on_after(_PATIENCE) as scope:
             while not self.has_room:
@@ -108,8 +113,7 @@ class Outbox:
 
     def take_out(self) -> list[Chunk]:
         """Take everything out, for a thread. The room stays taken until :meth:`finished`. The lock is held."""
-        chunks = list(self.pending)
-        self.pending.clear()
+        chunks, self.pending = self.pending, []
         return chunks
 
     def finished(self, chunks: list[Chunk]) -> None:

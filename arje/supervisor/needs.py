@@ -31,6 +31,9 @@ _BECAME = {
 #: Without a hand or a recovery, nothing more comes of these; a one-shot that is done is up.
 _OVER = frozenset({State.FAILED, State.DONE})
 
+#: The waits that are about the services that they name, and nobody else.
+_NEAR: Final = frozenset({"requires", "requisite", "required_by", "contracts", "waits_for", "conflicts", "conditions"})
+
 #: What is said of live conditions between the wish for a service and the first look at them.
 UNSEEN: Final = "the conditions have not been looked at yet"
 
@@ -99,6 +102,16 @@ class Needs:
     def waits_for(self, label: str) -> tuple[str, ...]:
         """Return the names of what a service that wants to start waits for. Raises NoSuchService."""
         return tuple(dict.fromkeys(wait.name for wait in self.waits(label)))
+
+    def decided_by(self, label: str) -> frozenset[str]:
+        """Return the services without whose change nothing of what one waits for ends; empty when that may be anybody's.
+
+        An order alone ends when a start is given up, which may be felt from afar. Raises NoSuchService.
+        """
+        waits = self.waits(label)
+        if not all(wait.kind in _NEAR for wait in waits):
+            return frozenset()
+        return frozenset(other for wait in waits for other in wait.providers)
 
     def is_held(self, label: str) -> bool:
         """Whether a waiting service waits for something that is not on its way itself. Raises NoSuchService."""

@@ -25,7 +25,6 @@ from arje import log
 from arje.card.card import Card
 from arje.card.files import Bind
 from arje.card.soma import Soma
-from arje.card.supervision import Supervision
 from arje.service.notification import LONGEST
 
 LOG = log.logger()
@@ -59,11 +58,12 @@ class Message:
         self.fds, self.pidfd = (), -1
 
 
-def wants_socket(supervision: Supervision) -> bool:
+def wants_socket(card: Card) -> bool:
     """Whether a card asks for anything that a service says by sd_notify(3)."""
+    supervision = card.supervision
     reload = supervision.reload is not None and supervision.reload.confirm
     readiness = supervision.readiness is not None and supervision.readiness.notify
-    return readiness or reload or supervision.watchdog > 0
+    return readiness or reload or supervision.watchdog > 0 or card.fd_store_max > 0
 
 
 class NotifySocket:

@@ -35,7 +35,7 @@ class Readier:
         self._card = card
         self._asked = card.supervision.readiness or Readiness()
         self._way = way_of(self._asked)
-        self._said = trio.Event()
+        self._said: trio.Event | None = trio.Event() if self._way else None
         self._follower: Follower | None = None
         self._pipe = (-1, -1)
         self._living: Living | None = None
@@ -78,17 +78,19 @@ class Readier:
     @property
     def is_mute(self) -> bool:
         """Whether it should have said that it is ready, and has not."""
-        return bool(self._way) and not self._said.is_set()
+        return self._said is not None and not self._said.is_set()
 
     def says_ready(self) -> None:
         """It has said READY=1."""
-        self._said.set()
+        if self._said is not None:
+            self._said.set()
 
     async def wait(self) -> str:
         """Wait until it is ready; return by what. It may never be: cancel it."""
         if not self._way:
             return "it runs"
         if self._way == "notify":
+            assert self._said is not None
             await self._said.wait()
             return "it says READY=1"
         if self._way == "fd":

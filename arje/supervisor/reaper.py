@@ -22,20 +22,23 @@ class ExitSlot:
         self.exit: Exit | None = None
         self.used: struct_rusage | None = None
         self._ring = ring
-        self._gone = trio.Event()
+        self._gone: trio.Event | None = None  # most ends nobody waits for but by the bell
 
     def set(self, exit: Exit, used: struct_rusage | None = None) -> None:
         """Store the end and ring whoever waits for it. The first end counts."""
         if self.exit is not None:
             return
         self.exit, self.used = exit, used
-        self._gone.set()
+        if self._gone is not None:
+            self._gone.set()
         self._ring()
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end, at most so many seconds. Returns whether it came."""
-        with trio.move_on_after(seconds if seconds is not None else float("inf")):
-            await self._gone.wait()
+        if self.exit is None:
+            self._gone = trio.Event() if self._gone is None else self._gone
+            with trio.move_on_after(seconds if seconds is not None else float("inf")):
+                await self._gone.wait()
         return self.exit is not None
 
 

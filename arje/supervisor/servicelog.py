@@ -20,6 +20,7 @@ import trio
 
 from arje import log
 from arje.card.log import LogRules
+from arje.supervisor.ears import Ears, Room
 from arje.supervisor.follower import KEPT, Line, Ring
 from arje.supervisor.linerate import RATE, LineBudget
 from arje.supervisor.logfile import LogFile, dropped
@@ -44,58 +45,79 @@ class ServiceLog:
     ``drops`` counts lines that are lost by reason, but for those that the file and its outbox count themselves.
     """
 
-    def __init__(self, label: str, directory: Path, writer: LogWriter, tell: Tell, pipes: Pipes) -> None:
+    def __init__(
+        self, label: str, directory: Path, writer: LogWriter, tell: Tell, pipes: Pipes, ears: Ears | None = None
+    ) -> None:
         self.label = label
         self.pipes = pipes
+        self._rules = LogRules()
         self.pid = 0
         self.began = 0.0
         self.lines = Ring()
         self.total = 0
         self.drops: Counter[str] = Counter()
-        self.file = LogFile(directory, label)
-        self.box = Outbox(writer, self.file)
+        self._box: Outbox | None = None
+        self._directory = directory
+        self._writer = writer
+        self._ears = ears or Ears()
         self._tell = tell
         self._budget = LineBudget()
         self._last = 0
         self._turn = _TURN
-        self._pipes: dict[str, tuple[int, int]] = {}
+        self._pipes: dict[str, int] = {}  # each one descriptor, open for reading and for writing
         self._rest: dict[str, bytes] = {}
+
+    @property
+    def box(self) -> Outbox:
+        """What there is for the file. It is made when it is first asked for: most services say nothing."""
+        if self._box is None:
+            self._box = Outbox(self._writer, LogFile(self._directory, self.label))
+            self._box.file.rules = self._rules
+        return self._box
+
+    @property
+    def file(self) -> LogFile:
+        """The log on disk."""
+        return self.box.file
 
     @property
     def rules(self) -> LogRules:
         """What the card says; a new one holds from the next line on."""
-        return self.file.rules
+        return self._rules
 
     @rules.setter
     def rules(self, rules: LogRules) -> None:
-        self.file.rules = rules
+        self._rules = rules
+        if self._box is not None:
+            self._box.file.rules = rules
 
     @property
     def dropped(self) -> dict[str, int]:
         """The lines that somebody was to see and did not, by reason."""
-        return dict(self.drops + self.box.dropped + self.file.dropped)
+        return dict(self.drops + self._box.dropped + self._box.file.dropped if self._box else self.drops)
 
     def descriptor(self, stream: str, nursery: trio.Nursery) -> int:
-        """Return the writing end of a stream's pipe; it is made, and its reader started, at the first call."""
-        if stream not in self._pipes:
-            read, write = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(read, False)
-            self._pipes[stream] = (read, write)
-            nursery.start_soon(self._read, stream, read, name=f"log of {self.label}")
-        return self._pipes[stream][1]
+        """Return a new writing end of a stream's pipe, the caller's to close; the pipe is made at the first call.
 
-    async def _read(self, stream: str, fd: int) -> None:
-        try:
-            while stream in self._pipes:
-                await trio.lowlevel.wait_readable(fd)
-                await self.box.wait_room()
-                if stream in self._pipes:  # its card may have gone meanwhile
-                    self._take(stream, fd)
-                await trio.lowlevel.checkpoint()  # one talkative service does not starve the others
-        except trio.ClosedResourceError:
-            pass  # the service's card is gone
-        except Exception:  # this task is in the nursery of all lives
-            LOG.exception("a service's pipe cannot be read", service=self.label, stream=stream)
+        We keep one descriptor for both its ends, so that it outlives those who write: fifo(7) says what that means.
+        """
+        if stream not in self._pipes:
+            ends = os.pipe2(os.O_CLOEXEC)
+            try:
+                fd = os.open(f"/proc/self/fd/{ends[0]}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            finally:
+                for end in ends:
+                    os.close(end)
+            self._pipes[stream] = fd
+            self._ears.listen(fd, self, stream, nursery)
+        return os.open(f"/proc/self/fd/{self._pipes[stream]}", os.O_WRONLY | os.O_CLOEXEC)
+
+    def hear(self, stream: str, fd: int) -> Room | None:
+        """Read once, or return what to wait for when the disk is behind."""
+        if self._box is not None and not self._box.takes:
+            return self._box.wait_room
+        self._take(stream, fd)
+        return None
 
     def _take(self, stream: str, fd: int, most: int = _LONG_TURN) -> int:
         """Read once, at most so many bytes. Returns how many it were."""
@@ -140,11 +162,11 @@ class ServiceLog:
 
         A survivor that goes on writing does not make them longer: what counts is what was there at the call (FIONREAD).
         """
-        left = {stream: _waiting(read) for stream, (read, _) in self._pipes.items()}
-        for stream, (read, _) in list(self._pipes.items()):
+        left = {stream: _waiting(fd) for stream, fd in self._pipes.items()}
+        for stream, fd in list(self._pipes.items()):
             while left[stream] > 0 and stream in self._pipes:
                 await self.box.wait_room()
-                if stream not in self._pipes or not (taken := self._take(stream, read, left[stream])):
+                if stream not in self._pipes or not (taken := self._take(stream, fd, left[stream])):
                     break
                 left[stream] -= taken
                 await trio.lowlevel.checkpoint()
@@ -182,15 +204,14 @@ class ServiceLog:
         self._last = first + count - 1
         return first
 
-    def close(self, *, in_loop: bool = False) -> None:
-        """Close every descriptor. ``in_loop``: the readers are still there, and end."""
-        self.box.close()
+    def close(self) -> None:
+        """Close every descriptor."""
+        if self._box is not None:
+            self._box.close()
         pipes, self._pipes = self._pipes, {}
-        for read, write in pipes.values():
-            if in_loop:
-                trio.lowlevel.notify_closing(read)
-            os.close(read)
-            os.close(write)
+        for fd in pipes.values():
+            self._ears.leave(fd)
+            os.close(fd)
 
 
 def lines_of(label: str, chunk: Chunk, *, first: int | None = None, last: int | None = None) -> list[Line]:

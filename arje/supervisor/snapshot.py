@@ -22,7 +22,7 @@ from arje.incarnation import Degradation, as_json
 from arje.kernel import process
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import conditions, deps, figures
+from arje.supervisor import activating, conditions, deps, figures
 from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.catalogue import masked_by
 from arje.supervisor.host import Living
@@ -54,7 +54,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "masked": masked_by(card) or None,
         "pinned": card.pinned,
         "template": card.source.template or None,
-        "pid": running.pid if running else None,
+        "pid": running.pid if running and not _has_no_process(service) else None,
         "leader_pid": running.leader_pid if running else None,
         "setup_ms": running.setup_ms if running else None,
         "memory": _number(outcome, "memory.current"),
@@ -65,7 +65,13 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "backoff_in_s": max(0.0, service.backoff_until - now) if service.backoff_until else None,
         "waiting_for": list(needs(supervisor, service)),
         "timer": supervisor.timers.status(service.label),
+        "awaits": list(service.awaits) if service.is_armed else [],
     }
+
+
+def _has_no_process(service: Service) -> bool:
+    """Whether a service is up though its process has ended, as scripted ones are: its number may be a stranger's by now."""
+    return service.card.supervision.kind is Kind.SCRIPTED and service.state in (State.RUNNING, State.RELOADING)
 
 
 def _why(cause: StateCause) -> dict[str, Any]:
@@ -174,6 +180,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "piped_to": piped_to(supervisor, service),
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
+        | activating.of_service(supervisor, service)
         | _life(service, supervisor.host.now())
         | _body(supervisor.outcomes.get(service.label), service)
     )
@@ -251,6 +258,7 @@ def rules(card: Card) -> dict[str, Any]:
             "stop": " ".join(f"{name}/{seconds:g}" for name, seconds in asked.stop),
             "readiness": probe_words(asked.readiness),
             "health": probe_words(asked.health),
+            "on_change": f"{asked.on_change.action}: {' '.join(asked.on_change.paths)}" if asked.on_change else "",
             "reload": reload or "",
             "hooks": {name: [str(one) for one in getattr(card.hooks, name)] for name in card.hooks.__slots__},
         }
@@ -299,7 +307,7 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
     micros = next((int(line.split()[1]) for line in usage.splitlines() if line.startswith("usage_usec ")), None)
     tree = outcome.processes() if outcome else ()
     return {
-        "main": _main(running.pid) if running else None,
+        "main": _main(running.pid) if running and not _has_no_process(service) else None,
         "cgroup": running.cgroup if running else "",
         "namespaces": running.namespaces if running else {},
         "tasks": _tasks(outcome),

@@ -35,7 +35,7 @@ async def start(supervisor: Supervisor, chosen: list[Service], who: str) -> list
 
 async def trigger(supervisor: Supervisor, chosen: list[Service], who: str) -> list[Became]:
     """Run services now, timed or not; a timer stays armed or not as it is."""
-    idle = {service.label for service in chosen if service.state in _IDLE}
+    idle = {service.label for service in chosen if service.state in _IDLE or service.is_armed}
     for label in idle:
         supervisor.want(label, who)
     return [

@@ -52,9 +52,14 @@ async def opened(card: Card, log: ServiceLog, nursery: trio.Nursery) -> AsyncIte
                 stack.callback(os.close, piped)
                 return piped
             if kind == "log" and own:
-                return log.descriptor(name, nursery)
+                stack.callback(os.close, fd := log.descriptor(name, nursery))
+                return fd
             if kind == "inherit":
                 return own
+            if kind == "fd":  # ours, and stays so: see inetd.py
+                return int(path)
+            if what == "socket":
+                raise _failed(card, name, 0, "no socket is open", "add sockets = […]")
             if what in shared:
                 return shared[what]
             if kind not in ("null", *_OPENED) or (not own and kind == "append"):

@@ -1,7 +1,7 @@
 """The table of services, the graph of their cards, and the wishes of those who use them. Lives do the rest (life.py).
 
 Tasks wait on bells: a service's bell rings when its record changes, when its child ends, and, while it waits for others,
-whenever anything changes. A label that has gone from the table is at rest, and nothing waits for it.
+when they change. A label that has gone from the table is at rest, and nothing waits for it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ from arje.service.record import Service, StateCause
 from arje.service.state import STOP_WITH, WITH_PROCESS, Event, State
 from arje.service.table import StateTable
 from arje.supervisor import notify
-from arje.supervisor.bells import Bells
+from arje.supervisor.activation import Activations
+from arje.supervisor.bells import ANYBODY, Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
+from arje.supervisor.farewell import Farewell
 from arje.supervisor.history import History
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
 from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
 from arje.supervisor.watched import Watched
@@ -59,7 +62,7 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
-        self.bells = Bells()
+        self.bells = Bells(self._go_on)
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
         self.commands: dict[str, Living] = {}
@@ -76,13 +79,16 @@ class Supervisor:
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.events = Events()
         self.table.subscribe(self.events.changed)
+        self.activations = Activations(self)
         self.table.subscribe(self._changed)
+        self.farewell = Farewell(self)
         self.timers = Timers(self, state_dir / TIMERS_NAME)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Hold the nursery of all lives until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.activations.store.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -161,7 +167,7 @@ class Supervisor:
         for edge, cycle in self.graph.mended.broken:
             LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
         self.logs.set_cards(cards)
-        self._ring_waiting()
+        self.bells.all_changed()
         self.want_what_is_lost(who)
 
     def want_what_is_lost(self, who: str) -> None:
@@ -174,6 +180,7 @@ class Supervisor:
         self.table.remove(label)
         self.logs.forget(label)
         self.catalogue.read_at_start.pop(label, None)
+        self.activations.close(label)
         self._rests.pop(label, None)
         self._seen.pop(label, None)
         self.bells.ring(label)
@@ -203,6 +210,8 @@ class Supervisor:
                 continue
             if pulled != label and (service.is_up or service.is_coming):
                 continue
+            if service.is_armed:
+                self.activations.demand(label, who)
             if service.state in (State.RUNNING, State.RELOADING, State.STARTING, State.WAITING):
                 continue
             if pulled != label and service.card.timer and not set(closure).intersection(self.graph.dependents(pulled)):
@@ -242,7 +251,7 @@ class Supervisor:
                     await self.at_rest(label)
         finally:
             self.paused.difference_update(labels)
-            self._ring_waiting()
+            self.bells.all_changed()
 
     @contextlib.asynccontextmanager
     async def between_lives(self, label: str, who: str) -> AsyncIterator[None]:
@@ -254,7 +263,7 @@ class Supervisor:
             yield
         finally:
             self.paused.discard(label)
-            self._ring_waiting()
+            self.bells.all_changed()
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
@@ -268,9 +277,10 @@ class Supervisor:
             service = self.table.get(label)
             held = service.state is State.WAITING and label not in self.paused and self.needs.is_held(label)
             moves = service.state in (State.WAITING, State.STARTING, State.STOPPING)
-            if held or service.is_stuck or not moves:
+            armed = service.is_armed and not self.activations.is_demanded(label)
+            if held or armed or service.is_stuck or not moves:
                 break
-            await self.bells.wait(label)
+            await self.bells.wait(label, ANYBODY if service.state is State.WAITING else ())
         return service
 
     async def at_rest(self, label: str) -> Service | None:
@@ -299,6 +309,10 @@ class Supervisor:
         """Whether nothing that a service waits for is missing. Raises NoSuchService."""
         return label not in self.paused and not self.needs.waits_for(label)
 
+    async def await_chance(self, label: str) -> None:
+        """Wait until it may be otherwise whether a service may start, or its record has changed. Raises NoSuchService."""
+        await self.bells.wait(label, ANYBODY if label in self.paused else self.needs.decided_by(label) or ANYBODY)
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def stop_all(self, who: str) -> None:
@@ -311,7 +325,8 @@ class Supervisor:
         async with trio.open_nursery() as nursery:
             for service in self.table:
                 nursery.start_soon(self._stop_in_turn, service.label, who)
-        await self._sweep()
+        await self.activations.all_left()
+        await sweep(self.host)
 
     def _attempt_to_unwant(self, label: str, who: str) -> None:
         """Whatever is wrong with one service, the others stop all the same."""
@@ -329,16 +344,6 @@ class Supervisor:
         self._attempt_to_unwant(label, who)
         await self.at_rest(label)
 
-    async def _sweep(self) -> None:
-        """Kill what services have left behind: whoever is below us now has lost the service that it belonged to."""
-        try:
-            killed, refused = await self.host.sweep()
-        except OSError as error:
-            LOG.error("what services have left could not be looked for", error=str(error))
-            return
-        if killed or refused:
-            LOG.warning("killed what services have left", processes=killed, not_all=refused)
-
     def kill_now(self) -> None:
         """Kill every process of every service: what a second request to stop means."""
         for label, outcome in (*self.outcomes.items(), *self.commands.items()):
@@ -351,9 +356,6 @@ class Supervisor:
 
     # -- changes -------------------------------------------------------------------------------------------------------
 
-    def _ring_waiting(self) -> None:
-        self.bells.ring_those(lambda label: label in self.table and self.table.get(label).state is State.WAITING)
-
     def _changed(self, old: Service, new: Service) -> None:
         if old.state in WITH_PROCESS and new.state not in WITH_PROCESS:
             self._rests[new.label] += 1
@@ -361,12 +363,12 @@ class Supervisor:
             self._log(old, new)
             if (life := self._lives.get(new.label)) is not None:
                 life.state_changed(new)
-        if old.state is not new.state or old.degradations != new.degradations:
+        if old.state is not new.state or (new.is_up and not old.is_up) or old.degradations != new.degradations:
             if not self.stopping and new.label not in self.going:
                 self.ties.changed(old, new)
-            self._ring_waiting()
+            self.bells.changed(new.label)
         if old.state is not new.state:
-            self._follow_up(new)
+            self.farewell.follow_up(new)
         self.bells.ring(new.label)
         if new.state is State.WAITING and not self.ties.fails_at_once(new.label):
             self.ties.pull_spares(new.label)
@@ -377,25 +379,21 @@ class Supervisor:
     def _log(self, old: Service, new: Service) -> None:
         LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
 
-    def _follow_up(self, new: Service) -> None:
-        """Start what a card names for its good or bad end."""
-        names = {State.FAILED: new.card.on_failure, State.DONE: new.card.on_success}.get(new.state, ())
-        for label in names if not self.stopping else ():
-            if label in self.table:
-                self.want(label, new.label)
-
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:
             return
-        life = self._lives[label] = Life(self, label)
+        self._lives[label] = Life(self, label)
+        self._go_on(label)
 
-        async def run() -> None:
-            try:
-                await life.run()
-            finally:
+    def _go_on(self, label: str) -> None:
+        self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
+
+    async def _run(self, label: str, life: Life) -> None:
+        try:
+            await life.run()
+        finally:
+            if not life.is_parked:
                 del self._lives[label]
-
-        self._nursery.start_soon(run, name=f"life of {label}")
 
 
 async def _watch_main(pid: int, fd: int, slot: ExitSlot) -> None:

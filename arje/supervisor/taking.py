@@ -46,15 +46,21 @@ async def enact(supervisor: Supervisor, plan: CardPlan, who: str) -> list[Servic
         supervisor.want(label, who, gently=True)
     for label in to_arm(plan, supervisor.table):
         supervisor.timers.arm(label, who)
-    more = [c.label for c in plan.changes if c.feels == "starts" and c.label in supervisor.table]
+    more = [c.label for c in plan.changes if c.feels in ("starts", "arms") and c.label not in _timed(supervisor, plan)]
+    more = [label for label in more if label in supervisor.table]
     return touched + [supervisor.table.get(label) for label in more]
 
 
 async def became(supervisor: Supervisor, plan: CardPlan, touched: list[Service]) -> list[starts.Became]:
     """Wait until those whom a plan touches have settled, and return what became of them."""
-    armed = [c.label for c in plan.changes if c.feels == "arms" and c.label in supervisor.table]
     found: list[starts.Became] = [(await supervisor.settled_again(before), None, {}) for before in touched]
-    return found + [await starts.armed(supervisor, supervisor.table.get(label)) for label in armed]
+    return found + [await starts.armed(supervisor, supervisor.table.get(label)) for label in _timed(supervisor, plan)]
+
+
+def _timed(supervisor: Supervisor, plan: CardPlan) -> list[str]:
+    """Return those whose timers a plan arms; others wait for their sockets then."""
+    labels = [change.label for change in plan.changes if change.feels == "arms" and change.label in supervisor.table]
+    return [label for label in labels if supervisor.timers.is_armed(label)]
 
 
 async def go_back(supervisor: Supervisor, step: Step, undone: Undone) -> tuple[CardPlan, list[Service]]:

@@ -49,7 +49,7 @@ class Trial:
         self._table = supervisor.table
         self._new = {change.label for change in plan.changes if change.feels in _BEGINS}
         self._touched = sorted(self._new | {change.label for change in plan.changes if change.feels == "reloads"})
-        self._armed = [change.label for change in plan.changes if change.feels == "arms"]
+        self._armed = [change.label for change in plan.changes if change.feels in ("arms", "rebinds")]
         self._others = step.up - {change.label for change in plan.changes}
         self._blame: Blame | None = None
         self._bell = trio.Event()
@@ -82,7 +82,7 @@ class Trial:
         """Return what is wrong for good."""
         if self._blame is not None or self._supervisor.stopping:
             return self._blame
-        for service in filter(None, map(self._find, (*self._touched, *sorted(self._others)))):
+        for service in filter(None, map(self._find, (*self._touched, *self._armed, *sorted(self._others)))):
             label = service.label
             if service.state is State.FAILED and (label not in self._others or self._is_felt(service)):
                 return Blame(label, f"{label} has failed: {service.failure or service.cause}")
@@ -98,9 +98,9 @@ class Trial:
                 return Blame(label, f"{label} is {service.state.value} and was not ready in {self.seconds:g} s")
             if label in self._new and service.restarts and not _speaks(service.card):
                 return Blame(label, f"{label} has ended {service.restarts} times by itself in {self.seconds:g} s")
-        for label in self._armed:
-            if self._find(label) and not self._supervisor.timers.is_armed(label):
-                return Blame(label, f"{label} is not armed")
+        for service in filter(None, map(self._find, self._armed)):
+            if not self._supervisor.timers.is_armed(service.label) and not self._is_up(service):
+                return Blame(service.label, f"{service.label} is not armed")
         lost = next(
             (each for each in filter(None, map(self._find, sorted(self._others))) if each.lost_dependency), None
         )

@@ -8,7 +8,9 @@ happen for readiness runs beside it, and so does the look at its health. A vigil
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,12 +18,15 @@ import trio
 from arje import log
 from arje.card import signals
 from arje.card.card import Card
+from arje.card.on_change import Feels, OnChange
+from arje.card.path_watch import Watch
 from arje.card.probes import Sick
 from arje.card.supervision import Kind
 from arje.service.record import FailureReason
 from arje.service.state import Event, State
 from arje.supervisor import command, hooks, probing
 from arje.supervisor.host import Living
+from arje.supervisor.pathwatch import PathWatch
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
 
@@ -30,19 +35,24 @@ if TYPE_CHECKING:
 
 LOG = log.logger()
 START_TIMEOUT: Final = 90.0  # seconds to get ready, where the card says nothing
+_BURST: Final = 0.05  # seconds in which a file that was just written may be written again
 _RUNS: Final = frozenset({State.STARTING, State.RUNNING, State.RELOADING})
+
+Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Doom:
     """Why arje ends an incarnation: ``reason`` None where that is no failure. ``signal`` is what is sent first, empty for
-    what the card says; ``patient``: nothing is sent, it ends by itself. ``final``: it does not start again."""
+    what the card says; ``patient``: nothing is sent, it ends by itself. ``final``: it does not start again; ``again``: it
+    does, whatever its rule says."""
 
     reason: FailureReason | None
     detail: str
     signal: str = ""
     patient: bool = False
     final: bool = False
+    again: bool = False
     step: str = ""
 
 
@@ -79,6 +89,7 @@ class Vigil:
         self._deadlines: dict[str, float] = {}
         self._watchdog = card.supervision.watchdog
         self._reload: _Reload | None = None
+        self._work: list[Work] = []
         self._nursery: trio.Nursery | None = None
         self.doom: Doom | None = None
         self.said: tuple[int, str] = (0, "")
@@ -93,24 +104,58 @@ class Vigil:
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
-    async def over(self) -> Doom | None:
-        """Wait until the process has ended, somebody stops the service, or arje has to end it: then return why."""
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is to be done, and nothing is due, before the service's bell rings."""
+        return not (self._is_over or self._work or self._deadlines)
+
+    def begin(self) -> None:
+        """Begin to watch: call it once, before :meth:`over`."""
         self._due("start", start_timeout(self._card) - self._spent())
         if self._state is State.STARTING and self._is_ready_at_once:
             self._become_ready(f"exec confirmed after {self._living.incarnation.setup_ms:.1f} ms")
-        async with trio.open_nursery() as self._nursery:
-            if self._state is State.RUNNING:
-                self._nursery.start_soon(self._look_after)
-            elif self._becomes_ready:
-                self._nursery.start_soon(self._get_ready)
-            while not self._is_over:
-                with trio.CancelScope(deadline=min(self._deadlines.values(), default=math.inf)):
-                    await self._supervisor.bells.wait(self._label)
-                self._judge_deadlines()
-            self._nursery.cancel_scope.cancel()
-        self._nursery = None
+        if self._card.supervision.on_change is not None:
+            self._beside(partial(self._watch_files, self._card.supervision.on_change))
+        if self._state is State.RUNNING:
+            if self._card.supervision.health is not None:
+                self._beside(self._look_after)
+        elif self._becomes_ready:
+            self._beside(self._get_ready)
+
+    async def over(self) -> Doom | None:
+        """Wait until the process has ended, somebody stops the service, or arje has to end it: then return why."""
+        while not self._is_over and not self._work:
+            await self._ring()
+        if not self._is_over:
+            await self._over_with_work()
         self._end_reload("the service has ended" if self._slot.exit else "the service is stopping")
         return self.doom
+
+    async def _over_with_work(self) -> None:
+        async with trio.open_nursery() as self._nursery:
+            for work in self._work:
+                self._nursery.start_soon(work)
+            while not self._is_over:
+                await self._ring()
+            self._nursery.cancel_scope.cancel()
+        self._nursery = None
+
+    def _beside(self, work: Work) -> None:
+        """Let something be done for as long as the watch lasts: most services need nothing, and then no nursery either."""
+        if self._nursery is not None:
+            self._nursery.start_soon(work)
+        else:
+            self._work.append(work)
+            self._supervisor.bells.ring(self._label)
+
+    async def _ring(self) -> None:
+        """Wait for the service's bell or the earliest deadline."""
+        if not self._deadlines:
+            await self._supervisor.bells.wait(self._label)
+            return
+        with trio.CancelScope(deadline=min(self._deadlines.values())):
+            await self._supervisor.bells.wait(self._label)
+        self._judge_deadlines()
 
     def _spent(self) -> float:
         """Seconds since the start began: set-up and hooks count."""
@@ -201,17 +246,37 @@ class Vigil:
             self.end(Doom(FailureReason.HEALTH, detail, final=asked.action is Sick.FAIL, step="health"))
             return
 
+    async def _watch_files(self, asked: OnChange) -> None:
+        """Let the service feel it when a file changes that its card names; one change at a time."""
+        watches = tuple(Watch(watch=f"changed:{path}") for path in asked.paths)
+        paths = PathWatch(watches, self._supervisor.host.ask)
+        try:
+            await paths.arm()
+            while True:
+                found = await paths.wait()
+                await trio.sleep(_BURST)
+                paths.take()
+                if asked.action is Feels.RESTART:
+                    self.end(Doom(None, f"{found.path} has changed", again=True, step="on_change"))
+                    return
+                if trouble := await self.reload(found.path):
+                    LOG.error("a change is not felt", service=self._label, path=found.path, why=trouble)
+        except OSError as error:
+            LOG.error("changes of files are not felt", service=self._label, error=str(error))
+        finally:
+            paths.close()
+
     # -- reloading -----------------------------------------------------------------------------------------------------
 
     async def reload(self, who: str) -> str:
         """Let the service read its configuration again. Returns why that failed; empty when it did not."""
         if self._reload is None:
             asked = self._card.supervision.reload
-            if asked is None or self._state is not State.RUNNING or self._nursery is None:
+            if asked is None or self._state is not State.RUNNING or self._is_over:
                 return "it cannot be reloaded"
             self._reload = _Reload(began=self._supervisor.host.now())
             self._table.fire(self._label, Event.RELOAD, self._supervisor.cause(who, "reload"))
-            self._nursery.start_soon(self._do_reload)
+            self._beside(self._do_reload)
         mine = self._reload
         await mine.over.wait()
         return mine.trouble or ""

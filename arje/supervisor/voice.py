@@ -7,7 +7,7 @@ wins over READY, READY over RELOADING.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -48,16 +48,19 @@ class Voice:
         self._living: Living | None = None
         self.stop: Stop | None = None
         self.card = card
-        if notify.wants_socket(card.supervision):
+        if notify.wants_socket(card):
             self._socket = supervisor.host.notify_socket(card.label)
             self.card, self._seen = supervisor.seen_with(card, self._socket.path)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Hear nothing more."""
         if self._socket is not None:
             self._socket.close()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether there is anything to hear at all."""
+        return self._socket is not None
 
     def given(self) -> Given:
         """Return what the payload is told."""
@@ -129,6 +132,10 @@ class Voice:
                 self.stop.extend(said.extend)
         if said.watchdog_interval is not None:
             vigil.set_watchdog(said.watchdog_interval)
+        if said.store_remove:
+            self._supervisor.activations.store.remove(self._label, said.store_name)
+        elif said.store and self._label in table:
+            self._store(said, message)
         if said.restart_reset:
             table.forgive(self._label)
         if said.access is not None:
@@ -145,6 +152,12 @@ class Voice:
             vigil.feed()
         if said.watchdog_trigger:
             vigil.trigger()
+
+    def _store(self, said: Notification, message: Message) -> None:
+        """Keep the descriptors of a message for the next life."""
+        fds, message.fds = message.fds, ()
+        for fd in fds:
+            self._supervisor.activations.store.add(self._label, said.store_name, fd, poll=said.store_poll)
 
     def _follow(self, pid: int) -> None:
         """Let another of the service's processes be its main one."""

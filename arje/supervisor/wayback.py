@@ -79,7 +79,7 @@ def _back(supervisor: Supervisor, change: Change, first: Step) -> Change:
     if change.change == "add":
         return replace(change, feels="arms" if label in first.armed else "starts" if label in first.up else "nothing")
     service, armed = supervisor.table.get(label), supervisor.timers.is_armed(label)
-    if change.change == "remove":
+    if change.change == "remove" or change.feels == "rebinds":
         return change
     if change.feels == "restarts":
         running = service.incarnation

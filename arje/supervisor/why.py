@@ -60,6 +60,8 @@ def waits(supervisor: Supervisor, service: Service) -> str:
         f"{wait.kind} {wait.name}{'' if wait.providers or wait.kind == 'conditions' else ' (no such service)'}"
         for wait in supervisor.needs.waits(service.label)
     ]
+    if not told and service.awaits:
+        return f"waits for {', '.join(service.awaits)}"
     return f"waits: {', '.join(dict.fromkeys(told))}" if told else ""
 
 

@@ -255,3 +255,10 @@ def test_no_value_of_any_field_raises(place: tuple[str, ...], suffix: str, data:
     write = json.dumps if suffix == ".json" else lambda card: "\n".join(f"{k} = {in_toml(v)}" for k, v in card.items())
     loaded = load_text(Path(f"x{suffix}"), write(document))
     assert loaded.cards or loaded.problems
+
+
+def test_who_is_to_reload_at_a_change_must_say_how() -> None:
+    text = '[payload]\nexec = "/bin/true"\n[supervision]\non_change = {paths = ["/etc/x"], action = "reload"}\n'
+    (problem,) = load_text(Path("a.toml"), text).problems
+    assert (problem.line, problem.field) == (4, "supervision.on_change.action")
+    assert "HUP" in problem.remedy

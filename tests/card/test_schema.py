@@ -126,6 +126,13 @@ PROGRAM = "[payload]\nexec = '/bin/true'\n"
         (PROGRAM + "[timer]\nevery = 5\noverlap = 'no'", False),
         (PROGRAM + "[supervision]\nrestart = 'sometimes'", False),
         (PROGRAM + "[permissions]\nnetworking = {any = ['shape']}", True),
+        ("sockets = '80'\npaths = ['exists:/x']\nactivation = 'on-demand'\n" + PROGRAM, True),
+        ("sockets = ['80', {listen = '/x', mode = '0660', send_buffer = '1M'}]\n" + PROGRAM, True),
+        ("sockets = 80\n" + PROGRAM, False),
+        ("sockets = [{listen = '/x', mode = 432}]\n" + PROGRAM, False),
+        ("sockets = '80'\nactivation = 'sometimes'\n" + PROGRAM, False),
+        ("sockets = '80'\nactivation = {max_connections = 0}\n" + PROGRAM, False),
+        ("paths = {watch = 'changed:/x', make_directory = 1}\n" + PROGRAM, False),
     ],
 )
 def test_the_schema_and_the_loader_are_of_one_mind(text: str, good: bool) -> None:

@@ -148,8 +148,19 @@ def _strace(pid: int, faults: tuple[str, ...], log: Path, *, follow: bool) -> It
         try:
             yield
         finally:
-            process.terminate()  # a payload that leaked would keep it
-            process.communicate(timeout=PATIENCE)
+            _end_tracer(process)
+
+
+def _end_tracer(process: subprocess.Popen[str]) -> None:
+    """Ask it to detach: a payload that leaked would keep it. It never does when it waits for a leader of threads that has
+    ended, while one of them is stopped by it (strace 6.1); the kernel lets the tracees of a killed tracer go.
+    """
+    process.terminate()
+    try:
+        process.communicate(timeout=PATIENCE / 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
 
 
 def _await(stream: IO[str], word: str) -> None:

@@ -41,6 +41,7 @@ def ended(told: dict[str, Any]) -> tuple[str, str, int]:
         ("socketpair", "SOCK_SEQPACKET", "EMFILE", 0),
         ("setsockopt", "SO_PASSCRED", "ENOMEM", 0),
         ("pipe2", "O_CLOEXEC", "ENFILE", 0),
+        ("eventfd2", "EFD_CLOEXEC", "ENFILE", 0),
         *(("clone3", "", error, 0) for error in ("EAGAIN", "ENOMEM", "EPERM", "ENOSPC")),
     ],
 )

@@ -175,3 +175,19 @@ def test_two_managers_on_two_directories_leave_each_other_alone(manage: Manage) 
     assert one.settle("a")["cgroup"] != other.settle("a")["cgroup"] or not one.show("a")["cgroup"]
     other.call("Stop", labels=["a"])
     assert one.show("a")["state"] == "running"
+
+
+@pytest.mark.parametrize("soma", ["", "rlimits = {nofile = 200}"], ids=["asks for none", "asks for more"])
+def test_a_manager_takes_the_descriptors_that_it_may_have_and_payloads_have_what_they_had(
+    manage: Manage, soma: str
+) -> None:
+    ulimit = ("prlimit", "--nofile=90:5000")
+    manager = manage({f"s{number:02}": sh("exec sleep infinity") for number in range(20)}, prefix=ulimit)
+    manager.write("a", sh("ulimit -Sn; ulimit -Hn; exec sleep infinity", soma))
+    manager.call("Apply", token="")
+    services = manager.call("List")["services"]
+    assert {service["state"] for service in services} == {"running"}
+    manager.await_line("a", "5000" if not soma else "200")
+    if not soma:
+        assert manager.lines("a") == ["90", "5000"]
+    assert Path(f"/proc/{manager.process.pid}/limits").read_text().count("5000                 5000") == 1

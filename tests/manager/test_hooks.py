@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -267,6 +268,7 @@ def test_a_scripted_service_is_up_from_its_first_script_to_its_second(manage: Ma
     found = manager.show("a")
     assert found["state"] == "running"
     assert found["cause"]["detail"] == "its payload has ended well"
+    assert (found["pid"], found["main"]) == (None, None), "it has ended, and its number may be a stranger's"
     manager.call("Stop", labels=["a"], force=True)
     assert trace(manager) == ["start", "stop", "cleanup"]
     assert manager.show("a")["state"] == "stopped"
@@ -330,7 +332,42 @@ def test_a_restart_while_it_is_cleaned_up_comes_after_it(manage: Manage) -> None
     os.kill(pid, signal.SIGKILL)
     manager.until("a", lambda a: a["doing"].startswith("hook cleanup"))
     assert manager.show("a")["state"] == "stopping"
+    asked = threading.Thread(target=manager.ctl, args=("restart", "a"))
+    asked.start()
+    manager.until("a", lambda a: a["activation"][0]["how"] == "restarted")
+    assert manager.show("a")["state"] == "stopping"
+    fifo.write_text("\n")  # waits for the clean-up to read
     Path(f"{fifo}.go").touch()
-    fifo.write_text("\n")
-    manager.until("a", lambda a: a["state"] == "failed")
-    assert manager.show("a")["failure"]["reason"] == "signal"
+    asked.join()
+    assert manager.show("a")["state"] == "running"
+    assert manager.show("a")["pid"] != pid
+
+
+def test_a_file_that_changes_starts_its_service_again(manage: Manage) -> None:
+    manager = manage({})
+    conf = manager.directory / "a.conf"
+    conf.write_text("1")
+    manager.write("a", sh(f"cat {conf}; echo; {SLEEP}") + f'[supervision]\non_change = "{conf}"\n')
+    manager.call("Apply", token="")
+    manager.await_line("a", "1")
+    conf.with_suffix(".new").write_text("2")
+    conf.with_suffix(".new").rename(conf)
+    manager.await_line("a", "2")
+    again = manager.until("a", lambda a: a["state"] == "running")
+    assert again["failure"] is None
+    assert any(f"{conf} has changed" in moment["detail"] for moment in again["history"])
+
+
+def test_a_file_that_changes_may_be_read_again_instead(manage: Manage) -> None:
+    manager = manage({})
+    conf = manager.directory / "a.conf"
+    script = f"trap 'cat {conf}' HUP; echo up; while :; do sleep 0.02; done"
+    table = f'reload = "HUP"\non_change = {{paths = ["{conf}"], action = "reload"}}\n'
+    manager.write("a", sh(script) + f"[supervision]\n{table}")
+    manager.call("Apply", token="")
+    manager.await_line("a", "up")
+    pid = manager.show("a")["pid"]
+    for text in ("one", "two"):
+        conf.write_text(f"{text}\n")
+        manager.await_line("a", text)
+    assert manager.show("a")["pid"] == pid

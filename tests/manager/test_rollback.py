@@ -84,14 +84,13 @@ def test_a_client_that_goes_away_changes_nothing_of_a_confirmation(manage: Manag
 
 
 def test_a_service_that_applies_the_cards_that_restart_it_is_restarted(manage: Manage, place: Path) -> None:
-    run = f"export PYTHONPATH={ROOT}; {sys.executable} -m arje.ctl apply --confirm 2"
+    run = f"export PYTHONPATH={ROOT}; {sys.executable} -m arje.ctl --socket {place}/0/run/io.arje apply --confirm 2"
     script = f"touch {place}/note; while [ ! -e {place}/go ]; do sleep 0.02; done; {run}; exec sleep infinity"
     manager = manage({"self": sh(f"[ -e {place}/note ] && exec sleep 999; {script}")})
     pid = manager.settle("self")["pid"]
     manager.until("self", lambda _: (place / "note").exists())
     manager.write("self", sh(f"[ -e {place}/note ] && exec sleep 1000; {script}"))
     (place / "go").touch()
-    import time; time.sleep(5); print("SAID", manager.lines("self"))
     found = manager.until("self", lambda s: s["pid"] not in (None, pid) and s["state"] == "running")
     assert found["restarts"] == 0
     while manager.call("Apply", token="")["plan"]["busy"]:
@@ -134,3 +133,19 @@ def test_fifty_rollbacks_leave_no_descriptor(manage: Manage) -> None:
 
     assert go(10) == go(40)
     assert [s["label"] for s in manager.json("list")] == ["a"]
+
+
+def test_a_service_on_demand_arms_and_is_good_so(manage: Manage, place: Path) -> None:
+    manager = manage({"a": SLEEP})
+    manager.settle("a")
+    card = f'activation = "on-demand"\nsockets = "{place}/s"\n' + SLEEP
+    manager.write("b", card)
+    assert [(c["label"], c["feels"]) for c in manager.call("Plan")["plan"]["changes"]] == [("b", "arms")]
+    done = manager.ctl("apply", "--confirm", "60")
+    assert done.returncode == 0, done
+    assert manager.show("b")["state"] == "waiting"
+    manager.write("c", card)
+    refused = manager.ctl("apply", "--confirm", "60")
+    assert refused.returncode == 155
+    assert "c has failed" in refused.stdout
+    assert [s["label"] for s in manager.json("list")] == ["a", "b"]

@@ -1,28 +1,35 @@
 """Scenarios: folders with cards and the steps of a story, told in TOML and run against arje as PID 1.
 
-``tests/scenarios/NAME/cards/*.toml`` are the cards at the beginning, ``steps.toml`` is the story: ``about`` says what it
-shows, and every ``[[step]]`` is one of these, in their order:
+``tests/scenarios/NAME/cards/*.toml`` are the cards at the beginning (other folders beside it come to the same place).
+``steps.toml`` is the story: ``about`` says what it shows, ``arje`` are further words of arje's command line, and every
+``[[step]]`` is one of these, in their order:
 
 ==================================  ==================================================================================
 ``start = "web db"``                arjectl start, and wait; also ``stop``, ``restart``, and any other verb of arjectl in
                                     ``arjectl = "…"``. ``exit`` is the status that it ends with (0), ``says`` a pattern of
                                     what it prints.
+``beside = "start web"``            begin an arjectl and go on; ``joined = "start web"`` waits for its end, with ``exit``
+                                    and ``says``
+``why.web = "…"``                   a pattern of what ``arjectl why`` prints
 ``write.web = "…"``                 write a card; ``write."x.d/y"`` any other file below the cards; ``remove = "web"``
 ``kill = "web"``                    send the main process ``signal`` (KILL)
 ``settle = "web db"``               wait until they are not on their way any more
 ``until.web = {state = "failed"}``  wait until a service looks so; ``expect.web`` is the same, but it is so now
-``line.web = "up"``                 wait until it says something
+``line.web = "up"``                 wait until it says something; ``lines.web = ["up"]``: this is all that it has said
 ``transitions.web = […]``           all states that it was in, in their order, after the first ``stopped``
 ``order = ["web stopped", …]``      these came in this order, whatever else came between them
 ``manager.orphans_reaped = 1``      wait until the manager says so of itself
 ``processes."sleep 1" = 0``         wait until so many processes have this in their command line
-``enter = "…"``                     run a shell in the namespaces of arje, beside it
-``end = 0``                         tell arje to stop (``signal``: TERM), wait for its end with this status
+``ask."/x.sock" = "hello"``         say a line at a unix socket, and read the answer to its end: ``hears`` is its pattern
+``enter = "…"``                     run a shell in the namespaces of arje, beside it; ``sh = "…"``: out here, in @PLACE@
+``end = 0``                         tell arje to stop (``signal``: TERM), wait for its end with this status;
+                                    ``ends = 7``: it ends so by itself
 ==================================  ==================================================================================
 
 A value that begins with ``~`` is a pattern (``re.search``); a table is compared with what its keys name; ``cause`` and
 reasons of failures are compared as the text that people see. ``@PLACE@`` is a directory of this run, ``@ID@`` a number
-that no other run has, in cards and in steps.
+that no other run has, ``@PORT@`` a port that nobody uses, ``@ARJECTL@`` the words that begin an arjectl in a service, in
+cards and in steps.
 """
 
 from __future__ import annotations
@@ -30,8 +37,11 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 import signal
+import socket
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable
@@ -56,14 +66,19 @@ class Init(Manager):
         own = self.process.pid
         self.pid = int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
 
-    def ctl(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run arjectl as the user whose manager this is: root out here is nobody in there."""
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Begin an arjectl as the user whose manager this is: root out here is nobody in there."""
         found = python_for_nobody() if self._user else None
-        if found is None:
-            return super().ctl(*words, timeout=timeout)
-        command = [*AS_NOBODY, found[0], "-m", "arje.ctl", "--socket", str(self.socket), *words]
-        env = os.environ | found[1]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, cwd=ROOT, env=env)
+        python, more = found or (sys.executable, dict[str, str]())
+        command = [*(AS_NOBODY if found else ()), python, "-m", "arje.ctl", "--socket", str(self.socket), *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=os.environ | more)
+
+    def ctl(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run arjectl so."""
+        begun = self.begin(*words)
+        said, complained = begun.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(words, begun.returncode, said, complained)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Tell it to stop and wait for its end."""
@@ -80,16 +95,29 @@ class Story:
     """One scenario, told to one manager."""
 
     def __init__(self, folder: Path, place: Path, *, user: bool) -> None:
-        self._marks = {"@PLACE@": str(place), "@ID@": f"{os.getpid()}{next(_numbers):03}"}
+        self._user = user
+        self._marks = {
+            "@PLACE@": str(place),
+            "@ID@": f"{os.getpid()}{next(_numbers):03}",
+            "@PORT@": str(_free_port()),
+            "@ARJECTL@": f"{self._python()} -m arje.ctl --socket {place}/run/io.arje",
+        }
         told = tomllib.loads(self._marked((folder / "steps.toml").read_text()))
         self._steps: list[dict[str, Any]] = told.pop("step")
         self._words: list[str] = told.pop("arje", "").split()
         assert set(told) == {"about"}, f"what is {set(told) - {'about'}}?"
         self._place = place
-        self._user = user
-        for card in (folder / "cards").glob("**/*"):
-            if card.is_file():
-                self._write(str(card.relative_to(folder / "cards")), card.read_text())
+        self._beside: list[tuple[str, subprocess.Popen[str]]] = []
+        self._status = 0
+        for file in folder.glob("*/**/*"):
+            if file.is_file():
+                self._write(f"../{file.relative_to(folder)}", file.read_text())
+
+    def _python(self) -> str:
+        """Return the words that begin a Python which finds arje and runs as the user whose manager this is."""
+        found = python_for_nobody() if self._user else None
+        python, more = found or (sys.executable, dict[str, str]())
+        return f"env PYTHONPATH={more.get('PYTHONPATH', ROOT)} {python}"
 
     def _marked(self, text: str) -> str:
         for mark, value in self._marks.items():
@@ -97,7 +125,7 @@ class Story:
         return text
 
     def _write(self, name: str, text: str) -> None:
-        path = self._place / "cards" / name
+        path = Path(os.path.normpath(self._place / "cards" / name))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_name(f".{path.name}.new").write_text(self._marked(text))
         path.with_name(f".{path.name}.new").rename(path)
@@ -112,12 +140,14 @@ class Story:
             for number, step in enumerate(self._steps, 1):
                 try:
                     self._take(dict(step))
-                except AssertionError as error:
+                except Exception as error:
                     error.add_note(f"step {number}: {step}\n{self.manager.said()}")
                     raise
         finally:
             code = self.manager.stop()
-        assert code == 0, self.manager.said()
+            for _, client in self._beside:
+                client.communicate(timeout=PATIENCE)
+        assert code == self._status, self.manager.said()
         assert "Traceback" not in self.manager.said(), self.manager.said()
 
     def _take(self, step: dict[str, Any]) -> None:
@@ -131,11 +161,25 @@ class Story:
     # -- verbs ---------------------------------------------------------------------------------------------------------
 
     def _arjectl(self, words: str, step: dict[str, Any]) -> None:
-        done = self.manager.ctl(*words.split())
-        said = done.stdout + done.stderr
-        assert not (why := unlike(step.pop("exit", 0), done.returncode, "exit")), f"{why}: {said}"
+        self._judge(self.manager.begin(*shlex.split(words)), step)
+
+    def _judge(self, client: subprocess.Popen[str], step: dict[str, Any]) -> None:
+        said = "".join(client.communicate(timeout=60))
+        assert not (why := unlike(step.pop("exit", 0), client.returncode, "exit")), f"{why}: {said}"
         pattern = step.pop("says", "")
         assert re.search(pattern, said), f"{pattern!r} is not in: {said}"
+
+    def _begin(self, words: str, _: dict[str, Any]) -> None:
+        self._beside.append((words, self.manager.begin(*shlex.split(words))))
+
+    def _joined(self, words: str, step: dict[str, Any]) -> None:
+        begun = next(each for each in self._beside if each[0] == words)
+        self._beside.remove(begun)
+        self._judge(begun[1], step)
+
+    def _why(self, services: dict[str, str], _: dict[str, Any]) -> None:
+        for label, pattern in services.items():
+            self._arjectl(f"why {label}", {"says": pattern})
 
     def _write_card(self, files: dict[str, str], _: dict[str, Any]) -> None:
         for name, text in files.items():
@@ -170,6 +214,10 @@ class Story:
         for label, text in lines.items():
             self.manager.await_line(label, text)
 
+    def _lines(self, services: dict[str, list[str]], _: dict[str, Any]) -> None:
+        for label, texts in services.items():
+            assert self.manager.lines(label) == texts
+
     def _transitions(self, services: dict[str, list[str]], _: dict[str, Any]) -> None:
         for label, states in services.items():
             assert [entry["state"] for entry in self.show(label)["history"][1:]] == states
@@ -191,9 +239,27 @@ class Story:
         for text, number in wanted.items():
             self._becomes(lambda: "" if (found := len(running(text))) == number else f"{found} of {text!r}")  # noqa: B023
 
+    def _ask(self, words: dict[str, str], step: dict[str, Any]) -> None:
+        pattern = step.pop("hears", "")
+        for path, word in words.items():
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(PATIENCE)
+                client.connect(path)
+                client.sendall(f"{word}\n".encode())
+                client.shutdown(socket.SHUT_WR)
+                answer = client.makefile().read()
+            assert re.search(pattern, answer), f"{pattern!r} is not in: {answer}"
+
     def _enter(self, script: str, _: dict[str, Any]) -> None:
         spaces = ("nsenter", f"--target={self.manager.pid}", "--user", "--pid", "--mount", "--preserve-credentials")
         subprocess.run([*spaces, "sh", "-c", script], check=True, timeout=PATIENCE)
+
+    def _sh(self, script: str, _: dict[str, Any]) -> None:
+        subprocess.run(["sh", "-euc", script], check=True, timeout=PATIENCE, cwd=self._place)
+
+    def _ends(self, status: int, _: dict[str, Any]) -> None:
+        assert self.manager.process.wait(PATIENCE) == status, self.manager.said()
+        self._status = status
 
     def _end(self, status: int, step: dict[str, Any]) -> None:
         assert self.manager.stop(signal.Signals[f"SIG{step.pop('signal', 'TERM')}"]) == status
@@ -222,16 +288,23 @@ _VERBS: Final[dict[str, Callable[[Story, Any, dict[str, Any]], None]]] = {
     "apply": lambda story, what, step: story._arjectl("apply", step),
     "write": Story._write_card,
     "remove": Story._remove,
+    "beside": Story._begin,
+    "joined": Story._joined,
+    "why": Story._why,
     "kill": Story._kill,
     "settle": Story._settle,
     "until": Story._until,
     "expect": Story._expect,
     "line": Story._line,
+    "lines": Story._lines,
     "transitions": Story._transitions,
     "order": Story._order,
     "manager": Story._manager,
     "processes": Story._processes,
+    "ask": Story._ask,
     "enter": Story._enter,
+    "sh": Story._sh,
+    "ends": Story._ends,
     "end": Story._end,
 }
 
@@ -251,6 +324,12 @@ def unlike(wanted: Any, found: Any, name: str) -> str:
     if wanted == "" and found is None:
         return ""
     return "" if wanted == found else f"{name} is {found!r}, not {wanted!r}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def running(text: str) -> list[int]:

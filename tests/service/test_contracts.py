@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,6 +151,18 @@ def test_a_quorum_counts_services_however_they_are_named() -> None:
     assert graph.dependents("a", among("a", "b", "c", "d")) == ()
     assert graph.dependents("a", among("a", "b", "c")) == ("web",)
     assert len(graph.closure(["web"])) == 4
+
+
+@pytest.mark.parametrize("said", ["after", "before"])
+def test_an_order_with_one_of_several_providers_holds_though_the_others_are_enough(said: str) -> None:
+    after, before = (("b",), ()) if said == "after" else ((), ("web",))
+    web = Card(label="web", contracts=(Contract(of=("a", "b")),), after=after)
+    graph = Graph([web, Card(label="a"), Card(label="b", before=before)])
+    (wait,) = graph.waits("web", View(among("a"), is_coming=among("b")))
+    assert wait.providers == ("b",)
+    assert graph.waits("web", View(among("a"))) == ()
+    (wait,) = graph.waits("web", View(among(), is_coming=among("b")))
+    assert (wait.kind, wait.providers) == ("contracts", ("a", "b"))
 
 
 def test_what_is_up_already_is_pulled_in_before_others() -> None:

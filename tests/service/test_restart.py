@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arje.card.supervision import Kind, RateLimit, RestartWhen, Supervision
 from arje.incarnation import Exit
 from arje.service.record import FailureReason
-from arje.service.restart import Decision, Verdict, backoff, decide, is_success
+from arje.service.restart import Decision, Verdict, backoff, decide, is_success, on_demand
 from arje.service.state import Event
 
 OK = Exit("exited", 0)
@@ -170,10 +170,33 @@ def test_the_default_card_that_crashes_at_once_slows_down_and_never_meets_the_li
 
 @pytest.mark.parametrize(
     ("verdict", "event"),
-    list(zip(Verdict, [Event.EXITED_RETRY, Event.EXITED_DONE, Event.EXITED_FAILED], strict=True)),
+    list(zip(Verdict, [Event.EXITED_RETRY, Event.EXITED_DONE, Event.EXITED_FAILED, Event.EXITED_WAITS], strict=True)),
 )
 def test_each_verdict_has_its_event(verdict: Verdict, event: Event) -> None:
     assert Decision(kind=verdict).event is event
+
+
+@pytest.mark.parametrize(
+    ("supervision", "ending", "kind", "reason"),
+    [
+        (Supervision(), Exit("exited", 0), Verdict.WAITS, None),
+        (Supervision(), CODE, Verdict.WAITS, FailureReason.EXIT_CODE),
+        (Supervision(restart=RestartWhen.ON_FAILURE), CODE, Verdict.AGAIN, FailureReason.EXIT_CODE),
+        (Supervision(restart=RestartWhen.ON_FAILURE), Exit("exited", 0), Verdict.WAITS, None),
+        (Supervision(rate_limit=RateLimit(starts=3)), CODE, Verdict.FAILED, FailureReason.START_LIMIT),
+        (Supervision(rate_limit=RateLimit(starts=4)), CODE, Verdict.WAITS, FailureReason.EXIT_CODE),
+        (Supervision(rate_limit=RateLimit(starts=3, interval=1)), CODE, Verdict.WAITS, FailureReason.EXIT_CODE),
+        (Supervision(rate_limit=RateLimit(starts=3)), Exit("exited", 0), Verdict.WAITS, None),
+        (Supervision(rate_limit=RateLimit(starts=0)), CODE, Verdict.WAITS, FailureReason.EXIT_CODE),
+    ],
+)
+def test_who_is_started_on_demand_waits_for_it_again_unless_it_fails_too_often(
+    supervision: Supervision, ending: Exit, kind: Verdict, reason: FailureReason | None
+) -> None:
+    starts = (1.0, 2.0, 3.0)
+    first = decide(supervision, ending, lived=1.0, starts=starts[-1:], step=0, now=4.0)
+    found = on_demand(first, supervision, starts=starts, now=4.0)
+    assert (found.kind, found.reason) == (kind, reason)
 
 
 def test_a_decision_says_which_rule_made_it() -> None:
