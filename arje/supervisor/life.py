@@ -141,12 +141,11 @@ class Life:
             self._fire(Event.RETRY_DUE, "supervisor", "the back-off is over")
 
     async def _wait_and_run(self) -> None:
-        if (mask := masked_by(self._table.get(self._label).card)) and not self._supervisor.stopping:
-            self._fire(Event.SKIPPED, "mask", f"masked by {mask}: arjectl unmask {self._label}")
+        if self._is_masked():
             return
         while not self._supervisor.may_start(self._label):
             await self._supervisor.await_chance(self._label)
-            if self._state is not State.WAITING:
+            if self._state is not State.WAITING or self._is_masked():  # its card may be a new one by now
                 return
         card = self._table.get(self._label).card
         if (card.only_if_exists or card.conditions or card.asserts) and not await self._condition(card):
@@ -163,6 +162,13 @@ class Life:
         else:
             await self._run_process(card)
         self._start_again_if_wanted()
+
+    def _is_masked(self) -> bool:
+        """Whether a service that waits may not start at all; it is skipped then."""
+        mask = "" if self._supervisor.stopping else masked_by(self._table.get(self._label).card)
+        if mask:
+            self._fire(Event.SKIPPED, "mask", f"masked by {mask}: arjectl unmask {self._label}")
+        return bool(mask)
 
     async def _condition(self, card: Card) -> bool:
         """Whether all conditions and asserts hold; else the service is skipped, or fails. A thread looks: see stdio."""

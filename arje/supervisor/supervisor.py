@@ -32,6 +32,7 @@ from arje.supervisor.bells import ANYBODY, Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
 from arje.supervisor.farewell import Farewell
+from arje.supervisor.history import History
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -69,6 +70,7 @@ class Supervisor:
         self.helpers: dict[str, dict[int, ExitSlot]] = {}
         self.problems: tuple[CardProblem, ...] = ()
         self.catalogue = Catalogue()
+        self.history = History()
         self.paused: set[str] = set()
         self.going: set[str] = set()
         self.stopping = False
@@ -148,26 +150,31 @@ class Supervisor:
     def set_cards(self, cards: list[Card], who: str) -> None:
         """Make the table hold exactly these cards, and those of services that still have a process."""
         labels = {card.label for card in cards}
-        for service in self.table:
-            if service.label in labels:
-                continue
+        gone = [service for service in self.table if service.label not in labels]
+        for service in gone:
             if service.state in WITH_PROCESS or service.label in self.outcomes:
                 LOG.error("a card is gone, but its service does not stop", service=service.label)
                 cards = [*cards, service.card]
-            else:
+        graph = Graph.for_boot(cards)  # before anything has changed: what cannot be made changes nothing
+        for service in gone:
+            if service.label not in graph:
                 self._forget(service.label)
         for card in cards:
             if card.label in self.table:
                 self.table.replace_card(card)
             else:
                 self.table.add(card, self.cause(who, card.source.file))
-        self.graph = Graph.for_boot(cards)
+        self.graph = graph
         self.timers.take(cards)
         for edge, cycle in self.graph.mended.broken:
             LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
         self.logs.set_cards(cards)
         self.bells.all_changed()
-        for service in self.table:  # what a running one requires by its new card is started, as its own start would
+        self.want_what_is_lost(who)
+
+    def want_what_is_lost(self, who: str) -> None:
+        """Start what running services require by their new cards, as their own start would."""
+        for service in self.table:
             if service.state in _RUNS and self.needs.loss(service.label) is not None:
                 self.want(service.label, who)
 
@@ -355,7 +362,7 @@ class Supervisor:
         if old.state in WITH_PROCESS and new.state not in WITH_PROCESS:
             self._rests[new.label] += 1
         if old.state is not new.state:
-            LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
+            self._log(old, new)
             if (life := self._lives.get(new.label)) is not None:
                 life.state_changed(new)
         if old.state is not new.state or (new.is_up and not old.is_up) or old.degradations != new.degradations:
@@ -370,6 +377,9 @@ class Supervisor:
             if new.card.live_conditions and self._nursery is not None:
                 self.watched.begin(new.label)
             self._live(new.label)
+
+    def _log(self, old: Service, new: Service) -> None:
+        LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
 
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:
