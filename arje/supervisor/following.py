@@ -1,4 +1,4 @@
-"""Another process of a service becomes its main one (``MAINPID`` of sd_notify(3)): its end is the service's from then on."""
+"""Another process of a service becomes its main one (``MAINPID`` of sd_notify(3)): its end is the service's then."""
 
 from __future__ import annotations
 
