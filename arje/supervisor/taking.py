@@ -24,7 +24,7 @@ LOG = log.logger()
 
 
 async def enact(supervisor: Supervisor, plan: CardPlan, who: str) -> list[Service] | None:
-    """Do what a plan orders. Returns the records, from before, of those whose end is to be awaited (:func:`became`).
+    """Do what a plan orders. Returns the records, from before, of those that are restarted (:func:`became`).
 
     Returns None, with the cards as they were, when the manager has begun to stop meanwhile.
     """
@@ -46,15 +46,19 @@ async def enact(supervisor: Supervisor, plan: CardPlan, who: str) -> list[Servic
         supervisor.want(label, who, gently=True)
     for label in to_arm(plan, supervisor.table):
         supervisor.timers.arm(label, who)
-    more = [c.label for c in plan.changes if c.feels in ("starts", "arms") and c.label not in _timed(supervisor, plan)]
-    more = [label for label in more if label in supervisor.table]
-    return touched + [supervisor.table.get(label) for label in more]
+    return touched
 
 
 async def became(supervisor: Supervisor, plan: CardPlan, touched: list[Service]) -> list[starts.Became]:
     """Wait until those whom a plan touches have settled, and return what became of them."""
     found: list[starts.Became] = [(await supervisor.settled_again(before), None, {}) for before in touched]
-    return found + [await starts.armed(supervisor, supervisor.table.get(label)) for label in _timed(supervisor, plan)]
+    timed = _timed(supervisor, plan)
+    for label in (change.label for change in plan.changes if change.feels in ("starts", "arms")):
+        if label in supervisor.table and label not in timed:  # it may have come up long ago: it is no next life
+            found.append((await supervisor.settled(label), None, {}))
+    return found + [
+        await starts.armed(supervisor, supervisor.table.get(name)) for name in timed if name in supervisor.table
+    ]
 
 
 def _timed(supervisor: Supervisor, plan: CardPlan) -> list[str]:

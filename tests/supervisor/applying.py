@@ -68,9 +68,10 @@ class Applied:
         return await self.door.apply("", HAND, confirm)
 
     async def settle(self) -> None:
-        for service in self.found.table:
-            if service.label in self.found.table:
-                await self.found.settled(service.label)
+        with trio.fail_after(600):
+            for service in self.found.table:
+                if service.label in self.found.table:
+                    await self.found.settled(service.label)
         await trio.testing.wait_all_tasks_blocked()
 
 

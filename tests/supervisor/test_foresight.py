@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import HealthCheck, Phase, event, given, note, settings
+from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -102,7 +102,7 @@ class Seen:
 async def compare(
     directory: Path, before: tuple[Card, ...], after: tuple[Card, ...], hands: list[tuple[str, str]]
 ) -> None:
-    async with applying(directory, *before, b=Play(runs=1, exit=GOOD)) as here:
+    async with applying(directory, *before, b=Play(runs=1, exit=GOOD)) as here:  # which settles, too
         for verb, label in hands:
             if label in here.found.table:
                 here.found.want(label, HAND) if verb == "start" else here.found.unwant(label, HAND)
@@ -114,7 +114,8 @@ async def compare(
             event("problems")
             return
         seen = Seen(here)
-        answer = await here.door.apply(plan["token"], HAND)
+        with trio.fail_after(600):
+            answer = await here.door.apply(plan["token"], HAND)
         assert answer["applied"]
         assert answer["changes"] == plan["changes"]
         await here.settle()
@@ -132,9 +133,7 @@ async def compare(
 
 
 @pytest.mark.usefixtures("quiet")
-@settings(
-    max_examples=300, phases=(Phase.explicit, Phase.reuse, Phase.generate), suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     cards(),
     cards(),
