@@ -17,6 +17,7 @@ class Door(Protocol):
 
     def manager(self) -> dict[str, Any]: ...
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]: ...
+    def problems_of(self, label: str) -> list[dict[str, Any]]: ...
     async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
     def deps(self, label: str, *, reverse: bool) -> list[dict[str, Any]]: ...
@@ -55,7 +56,9 @@ class Door(Protocol):
         self, label: str, command: list[str], text: str, who: str, *, remain: bool
     ) -> AsyncIterator[dict[str, Any]]: ...
     async def plan(self) -> dict[str, Any]: ...
-    async def apply(self, token: str, who: str) -> dict[str, Any]: ...
+    async def apply(self, token: str, who: str, confirm: float | None = None) -> dict[str, Any]: ...
+    async def rollback(self, token: str, who: str) -> dict[str, Any]: ...
+    def sets(self) -> list[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,16 @@ async def _plan(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _apply(door: Door, call: Call) -> dict[str, Any]:
-    return {"plan": await door.apply(call.text("token", ""), call.who)}
+    confirm = call.number("confirm_ms", 0, A_YEAR) / 1000 if call.thing("confirm_ms") is not None else None
+    return {"plan": await door.apply(call.text("token", ""), call.who, confirm)}
+
+
+async def _rollback(door: Door, call: Call) -> dict[str, Any]:
+    return {"plan": await door.rollback(call.text("token", ""), call.who)}
+
+
+async def _sets(door: Door, call: Call) -> dict[str, Any]:
+    return {"sets": door.sets()}
 
 
 async def _schema(door: Door, call: Call) -> dict[str, Any]:
@@ -309,6 +321,8 @@ METHODS: Final[dict[str, Method]] = {
     "Cat": Method(_cat, ("label",)),
     "Run": Method(_run, ("label", "command", "card", "remain"), True),
     "Plan": Method(_plan),
-    "Apply": Method(_apply, ("token",), True),
+    "Apply": Method(_apply, ("token", "confirm_ms"), True),
+    "Rollback": Method(_rollback, ("token",), True),
+    "Sets": Method(_sets),
     "Schema": Method(_schema),
 }

@@ -16,7 +16,7 @@ NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, 
 _TIMES: Final = ("--since", "--until")
 _TAKES_VALUE: Final = (
     *("--socket", "--timeout", "--lines", "-n", "--on", "--for", "--slack", "--stay", "-s", "--signal", "--whom"),
-    *("--stream", "--grep", "-o", "--output", "--label", "--card", *_TIMES),
+    *("--stream", "--grep", "-o", "--output", "--label", "--card", "--confirm", *_TIMES),
 )
 
 
@@ -154,6 +154,12 @@ def _parser(chosen: str | None) -> Parser:
     if chosen == "wait":
         goals = ("ready", "running", "stopped", "done", "failed")
         made.add_argument("--for", dest="goal", choices=goals, help="wait for this state, whoever brings it about")
+    if chosen == "apply":
+        made.add_argument(
+            "--confirm", type=_seconds, metavar="SEC", help="go back if what it touches is not ready by then"
+        )
+    if chosen == "rollback":
+        made.add_argument("--list", action="store_true", help="the sets that can be gone back to")
     if chosen == "kill":
         made.add_argument("-s", "--signal", default="TERM", metavar="SIG", help="by name or number (TERM)")
         made.add_argument("--whom", choices=("main", "all"), default="main", help="whose processes (main)")

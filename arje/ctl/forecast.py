@@ -16,6 +16,8 @@ def plan(paper: Paper, found: Data) -> None:
     problems(paper, found["problems"])
     if found["problems"]:  # the changes of a set with a hole in it are none: apply would refuse
         return
+    if found["undone"]:
+        paper.line(f"{undone(found['undone'])}; the files still hold what was undone.")
     changes(paper, found["changes"])
     if not found["changes"]:
         paper.line("The cards on disk are the ones in force.")
@@ -24,14 +26,19 @@ def plan(paper: Paper, found: Data) -> None:
 def problems(paper: Paper, found: list[Data]) -> None:
     """Each thing wrong with a card, as compilers tell it."""
     for problem in found:
-        where = f"{problem['file']}:{problem['line']}" if problem["line"] else problem["file"]
-        what = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
-        paper.line(escape(f"{where}: {what}" + (f" ({problem['remedy']})" if problem["remedy"] else "")))
+        paper.line(problem_text(problem))
+
+
+def problem_text(problem: Data) -> str:
+    """One thing wrong with a card, in a line."""
+    where = f"{problem['file']}:{problem['line']}" if problem["line"] else problem["file"]
+    what = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
+    return escape(f"{where}: {what}" + (f" ({problem['remedy']})" if problem["remedy"] else ""))
 
 
 def changes(paper: Paper, found: list[Data]) -> None:
     """Each service that would change, and what its process feels."""
-    signs = {"add": ("+", "32"), "remove": ("-", "31"), "modify": ("~", "33")}
+    signs = {"add": ("+", "32"), "remove": ("-", "31"), "modify": ("~", "33"), "keep": ("=", "36")}
     for change in found:
         sign, code = signs[change["change"]]
         fields = f" ({', '.join(change['fields'])})" if change["fields"] else ""
@@ -40,7 +47,15 @@ def changes(paper: Paper, found: list[Data]) -> None:
             "rebinds": "rebinds; it waits for its sockets, no process is touched",
         }
         feels = words.get(change["feels"], change["feels"])
-        paper.line(f"{paper.paint(sign, code)} {change['label']}{fields}: {feels}")
+        why = f" ({change['why']})" if change["why"] else ""
+        paper.line(f"{paper.paint(sign, code)} {change['label']}{fields}: {feels}{escape(why)}")
+
+
+def undone(found: Data) -> str:
+    """When a rollback was, and what for."""
+    from arje.ctl.words import clock
+
+    return f"Rolled back at {clock(found['wall'])}: {escape(found['why'])}"
 
 
 def forecasts(paper: Paper, found: Data, where: str = "here") -> None:

@@ -1,4 +1,4 @@
-"""``arjectl plan`` and ``apply``: what cards on disk would change or get, and the change itself."""
+"""``arjectl plan``, ``apply`` and ``rollback``: what cards on disk would change or get, the change, and the way back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 from arje.ctl import doctor, forecast, render
 from arje.ctl.arguments import UsageError
+from arje.ctl.client import CallError
 from arje.ctl.exitcodes import Action
 from arje.ctl.verbs import in_json, verdict
 from arje.ctl.words import escape
@@ -76,23 +77,83 @@ def _check(client: Client, file: str, on: Any) -> dict[str, Any]:
 
 def apply(client: Client, args: Namespace, paper: Paper) -> int:
     """Take the cards on disk, all or none."""
-    found = client.call("Apply", token=args.labels[0] if args.labels else "")["plan"]
+    more = {} if args.confirm is None else {"confirm_ms": round(args.confirm * 1000)}
+    found = client.call("Apply", token=args.labels[0] if args.labels else "", **more)["plan"]
     if args.json:
         in_json(paper, found)
     else:
-        forecast.plan(paper, found)
-        for each in found["results"]:
-            render.result(paper, each)
-        if found["stale"]:
-            paper.line("Nothing was changed: the cards have changed since that plan. Look again: arjectl plan")
-        elif found["stopping"]:
-            paper.line("Nothing was changed: arje is stopping")
-        elif found["problems"]:
-            paper.line("Nothing was changed: the cards in force stay. Mend the cards, then: arjectl apply")
-    if found["stale"]:
+        forecast.plan(paper, found | {"undone": None})
+        _told(found, paper)
+    if found["stale"] or found["undone"]:
         return Action.PLAN_CHANGED
-    if found["stopping"]:
+    if found["stopping"] or found["busy"]:
         return Action.FAILED
     if found["problems"]:
         return Action.CARD_INVALID
     return verdict(found["results"], strict=args.strict)
+
+
+def _told(found: dict[str, Any], paper: Paper) -> None:
+    """What became of an apply."""
+    if found["undone"]:
+        paper.line(f"{forecast.undone(found['undone'])}. The cards of before are in force; the files are as they were.")
+        forecast.changes(paper, found["back"])
+    for each in found["results"]:
+        render.result(paper, each)
+    if found["stale"]:
+        paper.line("Nothing was changed: the cards have changed since that plan. Look again: arjectl plan")
+    elif found["stopping"]:
+        paper.line("Nothing was changed: arje is stopping")
+    elif found["busy"]:
+        paper.line(f"Nothing was changed: {escape(found['busy'])}. Wait, or break it off: arjectl rollback")
+    elif found["problems"]:
+        paper.line("Nothing was changed: the cards in force stay. Mend the cards, then: arjectl apply")
+    elif found["confirmed"]:
+        paper.line("Confirmed: all that was touched is up.")
+
+
+def rollback(client: Client, args: Namespace, paper: Paper) -> int:
+    """Go back to an earlier set of cards, or tell which there are."""
+    if args.list:
+        return _sets(client, args, paper)
+    try:
+        found = client.call("Rollback", token=args.labels[0] if args.labels else "")["plan"]
+    except CallError as error:
+        if error.name != "CannotSet":
+            raise
+        paper.line("; ".join(f"{each['message']} ({each['remedy']})" for each in error.parameters["problems"]))
+        return Action.FAILED
+    if args.json:
+        in_json(paper, found)
+    elif not found["undone"]:
+        forecast.problems(paper, found["problems"])
+        why = "arje is stopping" if found["stopping"] else escape(found["busy"]) or "that set does not fit any more"
+        paper.line(f"Nothing was changed: {why}")
+    else:
+        forecast.changes(paper, found["back"])
+        for each in found["results"]:
+            render.result(paper, each)
+        paper.line(
+            f"The set {found['undone']['token']} is in force. The files still hold what was undone: arjectl plan"
+        )
+    if not found["undone"]:
+        return Action.CARD_INVALID if found["problems"] else Action.FAILED
+    return verdict(found["results"], strict=args.strict)
+
+
+def _sets(client: Client, args: Namespace, paper: Paper) -> int:
+    """The sets that can be gone back to, the latest first."""
+    from arje.ctl.words import clock
+
+    found = client.call("Sets")["sets"]
+    if args.json:
+        in_json(paper, found)
+        return Action.DONE
+    for each in found:
+        why = f" ({escape(each['why'])})" if each["why"] else ""
+        paper.line(f"{each['token']}  since {clock(each['wall'])} by {escape(each['who'])}{why}")
+        if each["in_force"]:
+            paper.line("  in force")
+        else:
+            paper.line(f"  the step from it changed: {', '.join(each['changed']) or 'templates alone'}")
+    return Action.DONE

@@ -99,6 +99,8 @@ def scale(client: Client, args: Namespace, paper: Paper) -> int:
         paper.line(
             f"Written down ({escape(found['file'])}), and nothing was changed: mend the card, then: arjectl apply"
         )
+    elif found["busy"]:
+        paper.line(f"Nothing was written down or changed: {escape(found['busy'])}")
     else:
         forecast.changes(paper, found["changes"])
         for each in found["results"]:

@@ -163,6 +163,7 @@ def _load(supervisor: Supervisor) -> None:
     for problem in supervisor.problems:
         _tell(problem)
     supervisor.set_cards(list(loaded.cards), "cards.d")
+    supervisor.history.begin(loaded.cards, supervisor.host.wall())
 
 
 def _tell(problem: CardProblem) -> None:
@@ -210,6 +211,8 @@ async def _reload(door: Door) -> None:
     except Exception:  # a reload that fails changes nothing; it must not end the manager
         LOG.exception("reload failed, the old cards stay")
         return
+    if answer["busy"] or answer["undone"]:
+        LOG.error("reload refused, the old cards stay", why=answer["busy"] or answer["undone"]["why"])
     for problem in answer["problems"]:
         LOG.error("reload refused, the old cards stay", **problem)
 

@@ -70,6 +70,10 @@ class StateTable:
         self._services[card.label] = service
         return service
 
+    def adopt(self, services: Iterable[Service]) -> None:
+        """Take records as they are: the table of a world that is only supposed. Nobody is told."""
+        self._services.update((service.label, service) for service in services)
+
     def replace_card(self, card: Card) -> Service:
         """Give a service its new card; state and incarnation stay. Raise NoSuchService."""
         old = self.get(card.label)

@@ -16,21 +16,22 @@ import trio
 import arje
 from arje import log
 from arje.card import signals
+from arje.card.layers import concerns
 from arje.card.schema import card_schema
+from arje.incarnation import as_json
 from arje.kernel.report import as_report
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import awaiting, compiled, forecasts, harden, heal, live, snapshot, starts, stick, target
-from arje.supervisor.cards import CardPlan, make_plan
-from arje.supervisor.inputs import changed_inputs
+from arje.supervisor import awaiting, forecasts, harden, heal, live, snapshot, starts, stick, target
+from arje.supervisor.changing import Changing
 from arje.supervisor.listening import Listening
 from arje.supervisor.supervisor import Supervisor
-from arje.supervisor.written import Written, as_plan
+from arje.supervisor.written import Written
 
 LOG = log.logger()
 
 
-class Door(Listening, Written):
+class Door(Listening, Written, Changing):
     """One manager, as its clients see it."""
 
     def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
@@ -62,6 +63,10 @@ class Door(Listening, Written):
             "problems": len({problem.file for problem in self._supervisor.problems}),
             "templates": sorted(self._supervisor.catalogue.templates),
         }
+
+    def problems_of(self, label: str) -> list[dict[str, Any]]:
+        """Return what is wrong with the card that would have this label, as when it was last loaded."""
+        return [as_json(problem) for problem in self._supervisor.problems if concerns(Path(problem.file), label)]
 
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]:
         """Return the services of these labels and patterns; all for none. Raises NoSuchService."""
@@ -264,78 +269,3 @@ class Door(Listening, Written):
             self._result(service) | await live.freeze(self._supervisor, service, who, frozen=frozen)
             for service in self._named(labels)
         ]
-
-    # -- configure -----------------------------------------------------------------------------------------------------
-
-    async def plan(self) -> dict[str, Any]:
-        """Return what the cards on disk would change. Nothing is changed."""
-        inputs = await changed_inputs(self._supervisor)
-        return as_plan(make_plan(self._supervisor.catalogue, self._supervisor.table, inputs))
-
-    async def apply(self, token: str, who: str) -> dict[str, Any]:
-        """Make the cards on disk the ones in force: all, or with a problem among them none.
-
-        ``token`` is that of the plan that was looked at, or empty; ``stale`` in the answer says that the disk has moved on,
-        ``stopping`` that the manager takes no cards any more.
-        """
-        async with self._changing:
-            heal.recheck(self._supervisor)
-            inputs = await changed_inputs(self._supervisor)
-            plan = make_plan(self._supervisor.catalogue, self._supervisor.table, inputs)
-            stale = bool(token) and token != plan.token
-            if not stale and stick.forget_idle(self._supervisor):
-                plan = make_plan(self._supervisor.catalogue, self._supervisor.table, inputs)
-            if plan.problems or stale or self._supervisor.stopping:
-                return self._refused(plan, stale=stale)
-            if (results := await self._take(plan, who)) is None:
-                return self._refused(plan, stale=False)
-            self.changed_on_disk = False
-            catalogue = self._supervisor.catalogue
-            self._supervisor.nursery.start_soon(compiled.keep, catalogue.cache, catalogue.memory)
-            return as_plan(plan) | {"applied": True, "stale": False, "stopping": False, "results": results}
-
-    def _refused(self, plan: CardPlan, *, stale: bool) -> dict[str, Any]:
-        """The answer when nothing was changed. A manager that stops says so of every service that would have changed."""
-        stopping, results = self._supervisor.stopping, []
-        for change in plan.changes if stopping else ():
-            known = change.label in self._supervisor.table
-            state = self._supervisor.table.get(change.label).state if known else State.STOPPED
-            told = {"label": change.label, "result": "failed", "state": state.value}
-            results.append(told | {"detail": "arje is stopping: no cards are taken any more", "degraded": 0})
-        return as_plan(plan) | {"applied": False, "stale": stale, "stopping": stopping, "results": results}
-
-    async def _take(self, plan: CardPlan, who: str) -> list[dict[str, Any]] | None:
-        """Make a plan true. Returns None, with the cards as they were, when the manager has begun to stop meanwhile."""
-        supervisor = self._supervisor
-        await self._stop_those_that_go([change.label for change in plan.changes if change.change == "remove"], who)
-        if supervisor.stopping:
-            return None
-        supervisor.set_cards(list(plan.cards), who)
-        supervisor.catalogue.take(plan.loaded)
-        supervisor.problems = plan.problems
-        touched = [supervisor.table.get(c.label) for c in plan.changes if c.feels in ("starts", "restarts")]
-        await supervisor.aside.restart([change.label for change in plan.changes if change.feels == "restarts"], who)
-        new = [change.label for change in plan.changes if change.feels == "starts"]
-        for label in supervisor.graph.start_order(new):
-            supervisor.want(label, who, gently=True)
-        armed = starts.arm_new(supervisor, plan, who)
-        results = [self._result(await supervisor.settled_again(before)) for before in touched]
-        return results + self._results([await starts.armed(supervisor, service) for service in armed])
-
-    async def _stop_those_that_go(self, going: list[str], who: str) -> None:
-        """Stop the services whose cards go, until none runs: somebody may start one while another one stops."""
-        supervisor = self._supervisor
-        supervisor.aside.part_with(going)
-        for label in going:
-            supervisor.timers.disarm(label, who)
-        try:
-            while busy := [label for label in going if self._can_stop(label)]:
-                for label in supervisor.graph.stop_order(busy):
-                    supervisor.unwant(label, who)
-                    await supervisor.at_rest(label)
-        finally:
-            supervisor.aside.parted(going)
-
-    def _can_stop(self, label: str) -> bool:
-        table = self._supervisor.table
-        return label in table and table.get(label).state in WITH_PROCESS and not table.get(label).is_stuck

@@ -15,6 +15,7 @@ from arje.incarnation import as_json
 from arje.kernel.report import from_report
 from arje.service.order import Graph
 from arje.supervisor.cards import make_plan
+from arje.supervisor.foresight import foresee
 from arje.supervisor.predictions import predictions
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ async def forecast(supervisor: Supervisor, label: str, on: Any = None) -> dict[s
     Raises NoSuchService; BadReport for a report of that host that is none.
     """
     elsewhere = from_report(on) if on is not None else None
-    plan, table = make_plan(supervisor.catalogue, supervisor.table), supervisor.table
+    plan, table = foresee(supervisor, make_plan(supervisor.catalogue, supervisor.table)), supervisor.table
     card = next((card for card in plan.cards if card.label == label), None) or table.get(label).card
     file = (table.get(label).card if label in table else card).source.file
     files = (file, card.source.file, *supervisor.catalogue.dropins(label))

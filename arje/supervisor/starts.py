@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arje.service.record import Service
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor.cards import CardPlan, arms
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -66,14 +65,3 @@ async def armed(supervisor: Supervisor, service: Service) -> Became:
     """Wait until it is known when an armed service is due, and tell."""
     await supervisor.timers.planned(service.label)
     return service, "armed", {"detail": supervisor.timers.due(service.label)}
-
-
-def arm_new(supervisor: Supervisor, plan: CardPlan, who: str) -> list[Service]:
-    """Arm the timers that are new with a plan; return the services that feel nothing else of it."""
-    for change in plan.changes:
-        if change.change == "remove":
-            continue
-        card = supervisor.table.get(change.label).card
-        if arms(card, change.fields or ("timer",), supervisor.table):
-            supervisor.timers.arm(change.label, who)
-    return [supervisor.table.get(change.label) for change in plan.changes if change.feels == "arms"]

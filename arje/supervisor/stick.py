@@ -27,6 +27,7 @@ from arje.service.state import State
 from arje.service.table import nearest
 from arje.supervisor.cards import CardPlan, changed_fields, make_plan
 from arje.supervisor.catalogue import masked_by
+from arje.supervisor.foresight import foresee
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -86,6 +87,7 @@ async def stick(supervisor: Supervisor, label: str, who: str, field: str, value:
         return {"result": "failed", "detail": f"cannot be written down: {_told(error)}"}
     if label in supervisor.table:
         supervisor.replace_card(_with(supervisor, label, field, value))
+    supervisor.history.stuck(label, field, value)
     LOG.info("written down", service=label, who=who, file=str(file), **{field: value})
     return {"result": "done", "detail": f"{_word(field, value)} ({file})"}
 
@@ -128,7 +130,8 @@ async def scale(supervisor: Supervisor, label: str, copies: int, who: str) -> tu
     except (OSError, NoText, ValueError) as error:
         raise CardError([CardProblem(str(catalogue.own), 0, "copies", _told(error), "")]) from error
     LOG.info("written down", template=label, who=who, file=str(file), copies=copies)
-    return _of_template(supervisor, make_plan(catalogue, supervisor.table), label), str(file)
+    plan = _of_template(supervisor, make_plan(catalogue, supervisor.table), label)
+    return foresee(supervisor, plan), str(file)
 
 
 def _of_template(supervisor: Supervisor, plan: CardPlan, label: str) -> CardPlan:

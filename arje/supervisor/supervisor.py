@@ -6,7 +6,6 @@ when they change. A label that has gone from the table is at rest, and nothing w
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from arje.card.card import Card
 from arje.errors import CardProblem
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator
-from arje.incarnation import Exit, Incarnation
+from arje.incarnation import Incarnation
 from arje.paths import TIMERS_NAME
 from arje.service.faults import circle
 from arje.service.order import Graph
@@ -31,6 +30,7 @@ from arje.supervisor.bells import ANYBODY, Bells
 from arje.supervisor.catalogue import Catalogue, is_hand
 from arje.supervisor.events import Events
 from arje.supervisor.farewell import Farewell
+from arje.supervisor.history import History
 from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
@@ -40,6 +40,7 @@ from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
+from arje.supervisor.turns import Turns
 from arje.supervisor.watched import Watched
 
 LOG = log.logger()
@@ -61,13 +62,14 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
-        self.bells = Bells(self._go_on)
+        self.bells = Bells(lambda label: self._turns.take(label, self.nursery))
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
         self.commands: dict[str, Living] = {}
         self.helpers: dict[str, dict[int, ExitSlot]] = {}
         self.problems: tuple[CardProblem, ...] = ()
         self.catalogue = Catalogue()
+        self.history = History()
         self.paused: set[str] = set()
         self.going: set[str] = set()
         self.aside = Aside(self)
@@ -75,6 +77,7 @@ class Supervisor:
         self.ear: Ear | None = None
         self._nursery: trio.Nursery | None = None
         self._lives: dict[str, Life] = {}
+        self._turns = Turns(self._go_on)
         self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.events = Events()
@@ -111,16 +114,6 @@ class Supervisor:
         outcome = self.outcomes.get(label)
         return outcome.incarnation if outcome else None
 
-    def follow(self, label: str, living: Living, pid: int) -> None:
-        """Let another process of a service be its main one, whose end is the service's. Raises OSError, ValueError."""
-        before = living.incarnation.pid
-        living.follow(pid)
-        slot = self.host.transfer(before, pid)
-        self.table.follow(label, living.incarnation)
-        self.logs.of(label).pid = pid
-        if slot is not None:
-            self.nursery.start_soon(_watch_main, pid, os.dup(living.main_fd), slot)
-
     def seen_with(self, card: Card, path: Path) -> tuple[Card, str]:
         """Return a card with its notify socket put into its sandbox, and where that is; the same card for the same one."""
         known = self._seen.get(card.label)
@@ -149,26 +142,31 @@ class Supervisor:
     def set_cards(self, cards: list[Card], who: str) -> None:
         """Make the table hold exactly these cards, and those of services that still have a process."""
         labels = {card.label for card in cards}
-        for service in self.table:
-            if service.label in labels:
-                continue
+        gone = [service for service in self.table if service.label not in labels]
+        for service in gone:
             if service.state in WITH_PROCESS or service.label in self.outcomes:
                 LOG.error("a card is gone, but its service does not stop", service=service.label)
                 cards = [*cards, service.card]
-            else:
+        graph = Graph.for_boot(cards)  # before anything has changed: what cannot be made changes nothing
+        for service in gone:
+            if service.label not in graph:
                 self._forget(service.label)
         for card in cards:
             if card.label in self.table:
                 self.table.replace_card(card)
             else:
                 self.table.add(card, self.cause(who, card.source.file))
-        self.graph = Graph.for_boot(cards)
+        self.graph = graph
         self.timers.take(cards)
         for edge, cycle in self.graph.mended.broken:
             LOG.error("an order is not kept", edge=str(edge), why=circle(self.graph, cycle))
         self.logs.set_cards(cards)
         self.bells.all_changed()
-        for service in self.table:  # what a running one requires by its new card is started, as its own start would
+        self.want_what_is_lost(who)
+
+    def want_what_is_lost(self, who: str) -> None:
+        """Start what running services require by their new cards, as their own start would."""
+        for service in self.table:
             if service.state in _RUNS and self.needs.loss(service.label) is not None:
                 self.want(service.label, who)
 
@@ -342,7 +340,7 @@ class Supervisor:
         if old.state in WITH_PROCESS and new.state not in WITH_PROCESS:
             self._rests[new.label] += 1
         if old.state is not new.state:
-            LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
+            self._log(old, new)
             if (life := self._lives.get(new.label)) is not None:
                 life.state_changed(new)
         if old.state is not new.state or (new.is_up and not old.is_up) or old.degradations != new.degradations:
@@ -358,15 +356,19 @@ class Supervisor:
                 self.watched.begin(new.label)
             self._live(new.label)
 
+    def _log(self, old: Service, new: Service) -> None:
+        LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
+
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:
             return
         self._lives[label] = Life(self, label)
-        self._go_on(label)
+        self._turns.take(label, self._nursery)
 
     def _go_on(self, label: str) -> None:
-        with inside():  # a bell of anybody's may have rung for it
-            self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
+        if (life := self._lives.get(label)) is not None:
+            with inside():  # a bell of anybody's may have rung for it
+                self.nursery.start_soon(self._run, label, life, name=f"life of {label}")
 
     async def _run(self, label: str, life: Life) -> None:
         try:
@@ -374,14 +376,3 @@ class Supervisor:
         finally:
             if not life.is_parked:
                 del self._lives[label]
-
-
-async def _watch_main(pid: int, fd: int, slot: ExitSlot) -> None:
-    """Wait for the end of a main process that may not be our child: then only its own parent learns how it ended."""
-    try:
-        await trio.lowlevel.wait_readable(fd)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ours: the reaper has it, or will have it
-    except ChildProcessError:
-        slot.set(Exit("unknown", 0))
-    finally:
-        os.close(fd)

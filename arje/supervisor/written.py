@@ -11,11 +11,13 @@ from arje.service.record import Service
 from arje.service.state import State
 from arje.supervisor import stick, transient
 from arje.supervisor.cards import CardPlan
+from arje.supervisor.foresight import foresee
 
 if TYPE_CHECKING:
     import trio
 
     from arje.supervisor.supervisor import Supervisor
+    from arje.supervisor.trial import Trial
 
 
 class Written:
@@ -23,14 +25,16 @@ class Written:
 
     _supervisor: Supervisor
     _changing: trio.Lock
+    _trial: Trial | None
 
     if TYPE_CHECKING:
 
         def _named(self, labels: list[str]) -> list[Service]: ...
         @staticmethod
         def _result(service: Service, result: str | None = None) -> dict[str, Any]: ...
+        async def _make_plan(self) -> CardPlan: ...
         def _refused(self, plan: CardPlan, *, stale: bool) -> dict[str, Any]: ...
-        async def _take(self, plan: CardPlan, who: str) -> list[dict[str, Any]] | None: ...
+        async def _take(self, plan: CardPlan, who: str, confirm: float | None = None) -> dict[str, Any]: ...
 
     async def stick(self, labels: list[str], who: str, field: str, value: Any) -> list[dict[str, Any]]:
         """Write ``enabled``, ``masked`` or ``pinned`` of services down, and let it be so from now on (stick.py).
@@ -47,13 +51,15 @@ class Written:
     async def scale(self, template: str, copies: int, who: str) -> dict[str, Any]:
         """Let a template have so many copies from now on; answers as ``apply``. Raises NoSuchService, CardError."""
         async with self._changing:
+            if self._trial is not None:  # before anything is written
+                return self._refused(foresee(self._supervisor, await self._make_plan()), stale=False) | {"file": ""}
             plan, path = await stick.scale(self._supervisor, template, copies, who)
-            problems = self._supervisor.problems  # those of the other cards
-            if plan.problems or (results := await self._take(plan, who)) is None:
+            if plan.problems or self._supervisor.stopping:
                 return self._refused(plan, stale=False) | {"file": path}
-            self._supervisor.problems = problems
-            told = {"applied": True, "stale": False, "stopping": False, "results": results, "file": path}
-            return as_plan(plan) | told
+            problems, undone = self._supervisor.problems, self._supervisor.history.undone  # what is so of other cards
+            answer = await self._take(plan, who)
+            self._supervisor.problems, self._supervisor.history.undone = problems, undone
+            return answer | {"file": path}
 
     def reset_failed(self, labels: list[str], who: str) -> list[dict[str, Any]]:
         """Let failed services be stopped ones, and forget their failure. Raises NoSuchService."""
