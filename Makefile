@@ -12,6 +12,7 @@ NATIVE := $(wildcard arje/native/*.c arje/native/*.h) arje/native/build.py
 setup: $(BUILT)
 
 $(STAMP): pyproject.toml setup.py tools/packages
+	@! test -L $(VENV) || { echo "make: $(VENV) is a link to another tree's: it would be emptied" >&2; exit 1; }
 	@tools/packages
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.exit("arje needs Python 3.11, not %d.%d" % v[:2])'
 	@$(PYTHON) -m venv --clear $(VENV)

@@ -212,7 +212,19 @@ def _arje(directory: Path, program: Path, count: int) -> tuple[str, ...]:
             f'[payload]\nexec = "{program}"\n[supervision]\nrestart = "always"\ninitial = 0\nmax = 0\n'
             "rate_limit = {starts = 0}\n"
         )
+    _compile(cards, directory / "run")
     return (sys.executable, "-m", "arje", "--user", "--cards", str(cards), "--runtime-dir", str(directory / "run"))
+
+
+def _compile(cards: Path, runtime: Path) -> None:
+    """Leave the compiled cards there, as every manager does: what is measured is not the first start after an upgrade."""
+    code = (
+        "import sys; from pathlib import Path; from arje.card import cache, shelf, specifiers; from arje import paths\n"
+        "memory = shelf.Memory(specifiers.Surroundings(user=True))\n"
+        "shelf.load_dirs([Path(sys.argv[1])], memory)\n"
+        "cache.save(Path(sys.argv[2], paths.CACHE_NAME), memory.known)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(cards), str(runtime)], check=True, cwd=ROOT)
 
 
 def _runit(directory: Path, program: Path, count: int) -> tuple[str, ...]:

@@ -70,6 +70,13 @@ def name_of(file: Path) -> str:
     return file.name if file.suffix == ".json" else file.stem.removesuffix(".card")
 
 
+def concerns(file: Path, label: str) -> bool:
+    """Whether a file makes the card of a label, by its name: its own card, its template's, or a drop-in of these."""
+    place = file.parent.name
+    name = place.removesuffix(DROPINS) if place.endswith(DROPINS) else file.stem.removesuffix(".card")
+    return name in (label, *scopes(label))
+
+
 def is_mask(file: Path) -> bool:
     """Whether a file says nothing on purpose: it has no byte, or leads to /dev/null."""
     try:

@@ -74,6 +74,11 @@ def load_files(files: Iterable[Path]) -> Loaded:
     return together(map(load_file, files))
 
 
+def taken(label: str) -> str:
+    """Return how the problem of a card begins whose label another one has."""
+    return f"{label!r} is already the label of a card in"
+
+
 def together(each: Iterable[Loaded]) -> Loaded:
     """Return a set of cards of several: one label is one card, and no cgroup lies in another's."""
     cards: dict[str, Card] = {}
@@ -86,7 +91,7 @@ def together(each: Iterable[Loaded]) -> Loaded:
             if (first := cards.get(card.label)) is None:
                 cards[card.label] = card
                 continue
-            message = f"{card.label!r} is already the label of a card in {first.source.file}"
+            message = f"{taken(card.label)} {first.source.file}"
             line = card.source.line_of("label")
             problems[CardProblem(card.source.file, line, "label", message, "choose another label")] = None
     for card, problem in clashing(cards.values()):

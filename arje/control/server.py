@@ -91,7 +91,9 @@ class Connection:
         self._buffer = b""
         raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self._pid, self._uid, _ = struct.unpack("iII", raw)
-        self._who = f"uid {self._uid} ({', '.join(filter(None, (_command(self._pid), f'pid {self._pid}')))})"
+        # A client that our pid namespace does not hold has pid 0 (pid_namespaces(7)): who runs arje in a container.
+        known = f"pid {self._pid}" if self._pid else "from outside of arje's pid namespace"
+        self._who = f"uid {self._uid} ({', '.join(filter(None, (_command(self._pid), known)))})"
 
     async def run(self, open_of: Counter[int]) -> None:
         """Answer requests until the client leaves. A failure of the connection or of a handler ends only this.
@@ -140,7 +142,8 @@ class Connection:
         except VarlinkError as error:
             reply = {"error": error.name, "parameters": error.parameters}
         except NoSuchService as error:
-            wrong = {"label": error.label, "nearest": error.nearest}
+            problems = self._door.problems_of(error.label)
+            wrong = {"label": error.label, "nearest": error.nearest, "problems": problems}
             reply = {"error": f"{INTERFACE}.NoSuchService", "parameters": wrong}
         except NotRunning as error:
             reply = {"error": f"{INTERFACE}.NotRunning", "parameters": {"label": error.label, "state": error.state}}

@@ -26,9 +26,14 @@ def plan(paper: Paper, found: Data) -> None:
 def problems(paper: Paper, found: list[Data]) -> None:
     """Each thing wrong with a card, as compilers tell it."""
     for problem in found:
-        where = f"{problem['file']}:{problem['line']}" if problem["line"] else problem["file"]
-        what = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
-        paper.line(escape(f"{where}: {what}" + (f" ({problem['remedy']})" if problem["remedy"] else "")))
+        paper.line(problem_text(problem))
+
+
+def problem_text(problem: Data) -> str:
+    """One thing wrong with a card, in a line."""
+    where = f"{problem['file']}:{problem['line']}" if problem["line"] else problem["file"]
+    what = f"{problem['field']}: {problem['message']}" if problem["field"] else problem["message"]
+    return escape(f"{where}: {what}" + (f" ({problem['remedy']})" if problem["remedy"] else ""))
 
 
 def changes(paper: Paper, found: list[Data]) -> None:

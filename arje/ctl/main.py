@@ -67,6 +67,10 @@ def _refused(verb: Verb, args: Namespace, error: CallError) -> tuple[str, int]:
     told = error.parameters
     if error.name == "NoSuchService":
         nearest = f"; did you mean {told['nearest']}?" if told.get("nearest") else ""
+        if problems := told.get("problems"):
+            from arje.ctl.forecast import problem_text
+
+            nearest = f"; its card cannot be loaded: {'; '.join(map(problem_text, problems))}"
         code = Query.NO_SUCH_SERVICE if verb.query else Action.NO_SUCH_SERVICE
         return f"no service {told.get('label')!r}{nearest}", code
     if error.name == "PermissionDenied":

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from arje.card.card import Card
 from arje.card.soma import IdMap, Soma
 from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.setup import PlannedOp
 from arje.incarnation import Degradation
+
+
+@lru_cache(maxsize=256)
+def _one(features: frozenset[str]) -> frozenset[str]:
+    """Return the same set for equal ones: most services ask for the same, and each keeps its plan."""
+    return features
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,8 @@ class Blueprint:
     def __post_init__(self) -> None:
         lost = {loss.feature for loss in self.losses if not loss.partial}
         has = frozenset(wish.feature for wish in self.wishes if wish.feature not in lost)
-        object.__setattr__(self, "has", has)
+        object.__setattr__(self, "has", _one(has))
+        object.__setattr__(self, "required", _one(self.required))
 
     def stands_on(self, index: int) -> str:
         """Return the feature on whose mount an op depends; empty when there is none."""

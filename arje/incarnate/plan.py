@@ -69,6 +69,7 @@ def make(
     mine, asked_user = capabilities.powers, soma.namespaces.user
     soma = ids.with_auto(_user_first(network.implied(soma, capabilities), capabilities), capabilities)
     soma = filters.implied(soma, capabilities)
+    soma = card.soma if soma == card.soma else soma  # kept for as long as the service runs: equal ones are one
     wishes = tuple(wishes_of(soma))
     who = _identity(card, soma)
     known = (

@@ -57,10 +57,15 @@ def usage(*found: tuple[str, Figures]) -> Usage:
     return Usage(**figures, sources=sources)  # type: ignore[arg-type]  # the names are those of the fields
 
 
-def of_cgroup(read: ReadFile) -> Figures:
-    """Return what the files of a cgroup tell; ``read`` returns the text of one, None when it is not there."""
+def of_cgroup(read: ReadFile, *, ended: bool = False) -> Figures:
+    """Return what the files of a cgroup tell; ``read`` returns the text of one, None when it is not there.
+
+    ``ended``: what only those who live use is not asked for.
+    """
     found: Figures = {}
     for file, name in _NUMBERS.items():
+        if ended and name in _OF_LIVING:
+            continue
         if (text := read(file)) is not None and text.isdigit():
             found[name] = int(text)
     for file, names in _KEYED.items():
@@ -71,7 +76,7 @@ def of_cgroup(read: ReadFile) -> Figures:
                 found[name] = int(value) * unit
     if (text := read("io.stat")) is not None:
         found |= _io(text)
-    if "tasks" not in found and (text := read("cgroup.threads")):
+    if not ended and "tasks" not in found and (text := read("cgroup.threads")):
         found["tasks"] = len(text.split())  # without the pids controller
     return found
 
@@ -82,6 +87,7 @@ _NUMBERS: Final = {
     "memory.swap.current": "swap",
     "pids.current": "tasks",
 }
+_OF_LIVING: Final = frozenset({"memory", "swap", "tasks"})
 _KEYED: Final[dict[str, dict[str, tuple[str, int | float]]]] = {
     "cpu.stat": {"user_usec": ("cpu_user", 1e-6), "system_usec": ("cpu_system", 1e-6)},
     "memory.events": {"oom_kill": ("oom_kills", 1)},

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 #: What runs in the child: it may call nothing but itself (tests/native checks its symbols).
 CHILD = (
     "child.c",
+    "given.c",
     "ops.c",
     "mounts.c",
     "places.c",

@@ -16,7 +16,6 @@
 #include <linux/sched.h>
 #include <errno.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -235,8 +234,8 @@ static void await_reaper(struct arje_flight *flight) {
     do
         got = raw3(__NR_read, flight->ready, &count, sizeof count);
     while (got == -EINTR);
-    if (got != sizeof count)
-        leave();
+    if (got < 0)
+        fail(flight->status, ARJE_REAPER, 0, got, "read");
 }
 
 static void tell_hot(struct arje_flight *flight) {
@@ -244,42 +243,15 @@ static void tell_hot(struct arje_flight *flight) {
     tell(flight->status, ARJE_HOT, ARJE_EXEC, 0, 0, "");
 }
 
-/* LISTEN_PID and its like say who is meant, as that one sees itself: only it knows. */
-static void write_pids(const struct arje_plan *plan) {
-    for (uint32_t i = 0; i < plan->pid_count; i++) {
-        volatile char *place = plan->pids[i];
-        long pid = raw0(__NR_getpid), unit = 1;
-        while (pid / unit >= 10)
-            unit *= 10;
-        for (; unit; unit /= 10)
-            *place++ = (char)('0' + pid / unit % 10);
-        *place = '\0';
-    }
-}
-
-/* What it is passed, and what we hold ourselves, may lie beyond it: that is only asked when a descriptor is made. */
-static void limit_descriptors(const struct arje_plan *plan, int status) {
-    struct {
-        uint64_t soft, hard;
-    } limit;
-    if (!plan->nofile)
-        return;
-    long error = raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
-    if (error >= 0 && plan->nofile < limit.soft) {
-        limit.soft = plan->nofile;
-        error = raw4(__NR_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
-    }
-    if (error < 0)
-        fail(status, ARJE_RLIMIT, 0, error, "prlimit64");
-}
-
 static void payload(void *argument) {
     struct arje_flight *flight = argument;
     const struct arje_plan *plan = flight->plan;
     int status = flight->status;
     unblock_signals(status);
-    write_pids(plan);
-    limit_descriptors(plan, status);
+    arje_write_pids(plan);
+    long limited = arje_limit_descriptors(plan);
+    if (limited < 0)
+        fail(status, ARJE_RLIMIT, 0, limited, "prlimit64");
     /* Ours while it can be seen: a mount or a new root may hide it. */
     int proc = (int)raw4(__NR_openat, AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     uint64_t failed = 0; /* the slots of ops that failed */

@@ -29,6 +29,10 @@ void arje_child(void *flight);
 /* Of a step that failed when there was no way back: never optional. Below every errno. */
 #define ARJE_BEYOND(error) ((error) - 4096)
 
+/* Write the payload's pid wherever the plan wants it, and lower its limit of descriptors, 0 or -errno (given.c). */
+void arje_write_pids(const struct arje_plan *plan);
+long arje_limit_descriptors(const struct arje_plan *plan);
+
 /* Do one op; 0 or -errno, and the name of the system call that said so. */
 long arje_op_run(const struct arje_op *op, const char **syscall);
 

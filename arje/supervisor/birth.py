@@ -73,9 +73,10 @@ class Birth:
         slot = self._host.expect(pending.leader_pid, lambda: self._supervisor.bells.ring(self._label))
         self._held = pending, slot
         self._supervisor.pendings[self._label] = pending
-        self._supervisor.helpers[self._label] = {
-            pid: self._host.expect(pid, self._helper_ended) for pid in pending.helper_pids
-        }
+        if pending.helper_pids:
+            self._supervisor.helpers[self._label] = {
+                pid: self._host.expect(pid, self._helper_ended) for pid in pending.helper_pids
+            }
         return self._held
 
     def _helper_ended(self) -> None:

@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -240,6 +241,25 @@ class Connections:
             with trio.move_on_after(seconds):
                 while self._alive:
                     await self._some_room()
+
+
+async def serve(supervisor: Supervisor, card: Card, is_over: Callable[[], bool]) -> Failure | None:
+    """Serve a card's connections until its bell rings and it is over; return why that had to end, if it had."""
+    found = supervisor.activations.connections[card.label] = Connections(supervisor, card)
+
+    async def serve_them() -> None:
+        await found.serve(supervisor.activations.descriptors.sockets(card.label))
+        supervisor.bells.ring(card.label)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_them)
+            while not is_over() and found.failure is None:
+                await supervisor.bells.wait(card.label)
+            nursery.cancel_scope.cancel()
+    finally:
+        del supervisor.activations.connections[card.label]
+    return found.failure
 
 
 def _card(card: Card, number: int, fd: int) -> Card:

@@ -16,7 +16,9 @@ import trio
 import arje
 from arje import log
 from arje.card import signals
+from arje.card.layers import concerns
 from arje.card.schema import card_schema
+from arje.incarnation import as_json
 from arje.kernel.report import as_report
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
@@ -61,6 +63,10 @@ class Door(Listening, Written, Changing):
             "problems": len({problem.file for problem in self._supervisor.problems}),
             "templates": sorted(self._supervisor.catalogue.templates),
         }
+
+    def problems_of(self, label: str) -> list[dict[str, Any]]:
+        """Return what is wrong with the card that would have this label, as when it was last loaded."""
+        return [as_json(problem) for problem in self._supervisor.problems if concerns(Path(problem.file), label)]
 
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]:
         """Return the services of these labels and patterns; all for none. Raises NoSuchService."""

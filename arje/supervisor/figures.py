@@ -29,9 +29,7 @@ def of_living(outcome: Living, pids: list[int]) -> Usage:
 
 def of_ended(outcome: Living, used: struct_rusage | None) -> Usage:
     """Return what a life has used that has just ended, before its cgroup goes. What is left behind it is none of it."""
-    counted = usage.of_cgroup(outcome.cgroup_file)
-    for name in ("memory", "swap", "tasks"):  # of nobody
-        counted.pop(name, None)
+    counted = usage.of_cgroup(outcome.cgroup_file, ended=True)
     return usage.usage((CGROUP, counted), (RUSAGE, usage.of_rusage(used) if used else {}))
 
 

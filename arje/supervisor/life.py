@@ -7,7 +7,6 @@ the traceback into the log; it never crosses the nursery. A life whose service i
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ import trio
 from arje import log
 from arje.card.activation import When
 from arje.card.card import Card
-from arje.card.conditions import Conditions
 from arje.card.payload import Virtual
 from arje.card.supervision import Kind
 from arje.errors import IncarnationRefused, SetupFailed
@@ -25,18 +23,18 @@ from arje.incarnation import Exit, Step
 from arje.service.record import Failure, FailureReason, Service
 from arje.service.restart import is_success
 from arje.service.state import Event, State
-from arje.supervisor import conditions, figures, hooks
+from arje.supervisor import before, conditions, connections, figures, hooks
 from arje.supervisor.activation import awaits
 from arje.supervisor.aftermath import Aftermath
 from arje.supervisor.birth import DYING, SETUP, Birth, Overdue
 from arje.supervisor.catalogue import masked_by
-from arje.supervisor.connections import Connections
 from arje.supervisor.ending import End
 from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
 from arje.supervisor.inputs import contents, inputs
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.running import Run
 from arje.supervisor.stopping import Stop
 from arje.supervisor.vigil import Doom, Vigil, start_timeout
 from arje.supervisor.voice import Voice
@@ -45,23 +43,6 @@ if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A payload that runs, and all that goes with it."""
-
-    card: Card
-    outcome: Living
-    slot: ExitSlot
-    voice: Voice
-    readier: Readier
-    vigil: Vigil
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing is to be done before the service's bell rings."""
-        return self.vigil.is_quiet and not self.voice.is_listening
 
 
 class Life:
@@ -77,7 +58,7 @@ class Life:
         self._vigil: Vigil | None = None
         self._stop: Stop | None = None
         self._aftermath = Aftermath(supervisor, label)
-        self._parked: _Run | None = None
+        self._parked: Run | None = None
 
     @property
     def is_parked(self) -> bool:
@@ -85,10 +66,9 @@ class Life:
         return self._parked is not None
 
     async def run(self) -> None:
-        """Live until the service is at rest, or until its payload runs and there is nothing to do but to wait for its bell.
+        """Live until the service is at rest, or parked: its payload runs, and there is only its bell to wait for.
 
-        Then the life is parked: a task that waits takes 5 kB, ten times what is needed to go on.
-        """
+        A task that waits takes 5 kB, ten times what is needed to go on."""
         try:
             if self._parked is not None:
                 await self._go_on(self._parked)
@@ -126,8 +106,6 @@ class Life:
         await slot.wait(DYING)
         self._host.forget(outcome.incarnation.leader_pid, slot)
         await self._close(outcome)
-
-    # -- small words ---------------------------------------------------------------------------------------------------
 
     @property
     def _state(self) -> State | None:
@@ -194,7 +172,7 @@ class Life:
         """Whether all conditions and asserts hold; else the service is skipped, or fails. A thread looks: see stdio."""
         found: conditions.Finding | None = None
         with trio.move_on_after(SETUP) as self._patience:
-            found = await self._look(card)
+            found = await before.look(self._supervisor, card)
         self._patience = None
         if self._state is State.WAITING and (found is None or found.false):
             what = f"{conditions.asked(card)}: no answer in {SETUP:g} s" if found is None else found.false
@@ -204,17 +182,6 @@ class Life:
             else:
                 self._fire(Event.SKIPPED, "condition", what)
         return self._state is State.WAITING and self._supervisor.may_start(self._label)
-
-    async def _look(self, card: Card) -> conditions.Finding:
-        """Look at what the card's start depends on beside other services; conditions go before asserts."""
-        path, found = card.only_if_exists, conditions.Finding()
-        if path and not await self._host.ask(f"only_if_exists {path}", partial(conditions.exists, path)):
-            return conditions.Finding(f"only_if_exists = {path}: there is no such path")
-        if self._supervisor.watched.is_watching(card.label):
-            card = replace(card, conditions=Conditions())  # it would not be here if they did not hold
-        if card.conditions or card.asserts:
-            found = await self._host.ask(f"conditions of {card.label}", partial(conditions.look, card))
-        return found
 
     async def _activated(self, card: Card) -> bool:
         """Whether a service with sockets or paths has begun to start: they are ready, and what it waits for has come."""
@@ -248,12 +215,9 @@ class Life:
 
     def _start_again_if_wanted(self) -> None:
         """Somebody asked for it again while it was stopping; whose wish that was is known already."""
-        if self._state is State.STOPPED and not self._supervisor.stopping:
-            service = self._table.get(self._label)
-            if service.wanted:
-                self._fire(Event.WANTED, "supervisor", "restart", activation=service.activation)
-
-    # -- running -------------------------------------------------------------------------------------------------------
+        rests = self._state is State.STOPPED and not self._supervisor.stopping
+        if rests and (service := self._table.get(self._label)).wanted:
+            self._fire(Event.WANTED, "supervisor", "restart", activation=service.activation)
 
     async def _run_virtual(self, card: Card) -> None:
         if card.supervision.kind is Kind.ONE_SHOT:
@@ -266,26 +230,12 @@ class Life:
 
     async def _run_listener(self, card: Card) -> None:
         """Be up while connections are served, each by a process of its own."""
-        activations = self._supervisor.activations
-        connections = activations.connections[self._label] = Connections(self._supervisor, card)
         self._fire(Event.READY, "supervisor", f"it listens on {', '.join(socket.listen for socket in card.sockets)}")
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve, connections)
-                while self._state is not State.STOPPING and connections.failure is None:
-                    await self._bell()
-                nursery.cancel_scope.cancel()
-        finally:
-            del activations.connections[self._label]
+        failure = await connections.serve(self._supervisor, card, lambda: self._state is State.STOPPING)
         if self._state is State.STOPPING:
             self._aftermath.stopped()
-        elif connections.failure is not None:
-            failure = connections.failure
+        elif failure is not None:
             self._fire(Event.EXITED_FAILED, "supervisor", str(failure), failure=failure)
-
-    async def _serve(self, connections: Connections) -> None:
-        await connections.serve(self._supervisor.activations.descriptors.sockets(self._label))
-        self._supervisor.bells.ring(self._label)
 
     async def _run_process(self, card: Card) -> None:
         self._supervisor.logs.of(self._label).began = self._host.wall()
@@ -349,7 +299,7 @@ class Life:
             self._supervisor.catalogue.read_at_start[self._label] = found
         self._patience = None
 
-    def _begin(self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, readier: Readier) -> _Run:
+    def _begin(self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, readier: Readier) -> Run:
         """The payload's first instruction."""
         self._held = outcome, slot
         self._supervisor.outcomes[self._label] = outcome
@@ -360,9 +310,9 @@ class Life:
         told = f"exec confirmed after {outcome.incarnation.setup_ms:.1f} ms"
         self._fire(Event.SPAWNED, "supervisor", told, incarnation=outcome.incarnation)
         vigil.begin()
-        return _Run(card, outcome, slot, voice, readier, vigil)
+        return Run(card, outcome, slot, voice, readier, vigil)
 
-    async def _go_on(self, run: _Run) -> None:
+    async def _go_on(self, run: Run) -> None:
         """From here to the payload's last instruction, unless that is a long time in which nothing happens."""
         self._parked = run if run.is_quiet else None
         if self._parked is not None:
@@ -371,11 +321,10 @@ class Life:
         try:
             await self._live(run)
         finally:
-            run.readier.close()
-            run.voice.close()
+            run.close()
         self._start_again_if_wanted()
 
-    async def _live(self, run: _Run) -> None:
+    async def _live(self, run: Run) -> None:
         if run.voice.is_listening:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(run.voice.listen)
@@ -393,7 +342,7 @@ class Life:
         end = End(ended, doom, oom=oom, mute=mute, said=run.vigil.said, used=used)
         await self._ended(run.card, run.outcome, end, method)
 
-    async def _attend(self, run: _Run) -> tuple[Doom | None, Exit | None, str | None]:
+    async def _attend(self, run: Run) -> tuple[Doom | None, Exit | None, str | None]:
         """Watch over a payload to its end. Returns why arje ended it, how it ended by itself, and what ended it."""
         doom = await run.vigil.over()
         ended = run.outcome.exit_of(run.slot.exit) if run.slot.exit is not None else None
@@ -403,8 +352,6 @@ class Life:
             self._aftermath.begin(doom.detail)
         self._stop = run.voice.stop = Stop(self._supervisor, run.card, run.outcome, run.slot)
         return doom, ended, await self._stop.run(doom) if run.slot.exit is None else None
-
-    # -- scripted services ---------------------------------------------------------------------------------------------
 
     def _stays_up(self, card: Card, ended: Exit) -> bool:
         """Whether the end of its process is what makes a service ready."""
@@ -419,8 +366,6 @@ class Life:
         while self._state is not State.STOPPING:
             await self._bell()
         await hooks.run(self._supervisor, card, "stop", seconds=card.supervision.stop_timeout)
-
-    # -- what others ask -----------------------------------------------------------------------------------------------
 
     async def reload(self, who: str) -> str:
         """Let the service read its configuration again. Returns why that failed; empty when it did not."""

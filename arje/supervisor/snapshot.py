@@ -26,8 +26,8 @@ from arje.supervisor import activating, conditions, deps, figures
 from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.catalogue import masked_by
 from arje.supervisor.host import Living
-from arje.supervisor.timekeeper import WHO as TIMER
 from arje.supervisor.why import broken
+from arje.supervisor.wishes import activation
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -199,22 +199,6 @@ def piped_to(supervisor: Supervisor, service: Service) -> dict[str, Any] | None:
     consumer = supervisor.table.get(label) if label in supervisor.table else None
     waiting = supervisor.logs.pipes.waiting(label)
     return {"label": label, "state": consumer.state.value if consumer else None, "waiting": waiting}
-
-
-def activation(supervisor: Supervisor, service: Service) -> Iterator[dict[str, Any]]:
-    """Yield why a service is wanted, then why the one that needs it is, and so on to a hand or to cards.d."""
-    table, seen = supervisor.table, set[str]()
-    while service.wanted and service.label not in seen and (why := service.activation):
-        seen.add(service.label)
-        how = "restarted" if why.detail == "restart" else "enabled" if why.who == "cards.d" else "started"
-        if why.who in table:
-            how = "needed"
-        if why.who == TIMER:
-            how = "due"
-        yield {"label": service.label, "how": how, "who": why.who, "wall": why.wall}
-        if why.who not in table:
-            return
-        service = table.get(why.who)
 
 
 def dependencies(supervisor: Supervisor, card: Card) -> Iterator[dict[str, Any]]:

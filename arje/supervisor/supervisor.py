@@ -7,7 +7,6 @@ when they change. A label that has gone from the table is at rest, and nothing w
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from arje.card.card import Card
 from arje.errors import CardProblem
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator
-from arje.incarnation import Exit, Incarnation
+from arje.incarnation import Incarnation
 from arje.paths import TIMERS_NAME
 from arje.service.faults import circle
 from arje.service.order import Graph
@@ -41,6 +40,7 @@ from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
+from arje.supervisor.turns import Turns
 from arje.supervisor.watched import Watched
 
 LOG = log.logger()
@@ -62,7 +62,7 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
-        self.bells = Bells(self._go_on)
+        self.bells = Bells(lambda label: self._turns.take(label, self.nursery))
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
         self.commands: dict[str, Living] = {}
@@ -75,6 +75,7 @@ class Supervisor:
         self.stopping = False
         self._nursery: trio.Nursery | None = None
         self._lives: dict[str, Life] = {}
+        self._turns = Turns(self._go_on)
         self._seen: dict[str, tuple[Card, Card, str]] = {}
         self._rests: Counter[str] = Counter()  # how often each service has come to rest
         self.events = Events()
@@ -110,16 +111,6 @@ class Supervisor:
         """Whose namespaces another service may join."""
         outcome = self.outcomes.get(label)
         return outcome.incarnation if outcome else None
-
-    def follow(self, label: str, living: Living, pid: int) -> None:
-        """Let another process of a service be its main one, whose end is the service's. Raises OSError, ValueError."""
-        before = living.incarnation.pid
-        living.follow(pid)
-        slot = self.host.transfer(before, pid)
-        self.table.follow(label, living.incarnation)
-        self.logs.of(label).pid = pid
-        if slot is not None:
-            self.nursery.start_soon(_watch_main, pid, os.dup(living.main_fd), slot)
 
     def seen_with(self, card: Card, path: Path) -> tuple[Card, str]:
         """Return a card with its notify socket put into its sandbox, and where that is; the same card for the same one."""
@@ -383,10 +374,11 @@ class Supervisor:
         if label in self._lives or self._nursery is None:
             return
         self._lives[label] = Life(self, label)
-        self._go_on(label)
+        self._turns.take(label, self._nursery)
 
     def _go_on(self, label: str) -> None:
-        self.nursery.start_soon(self._run, label, self._lives[label], name=f"life of {label}")
+        if (life := self._lives.get(label)) is not None:
+            self.nursery.start_soon(self._run, label, life, name=f"life of {label}")
 
     async def _run(self, label: str, life: Life) -> None:
         try:
@@ -394,14 +386,3 @@ class Supervisor:
         finally:
             if not life.is_parked:
                 del self._lives[label]
-
-
-async def _watch_main(pid: int, fd: int, slot: ExitSlot) -> None:
-    """Wait for the end of a main process that may not be our child: then only its own parent learns how it ended."""
-    try:
-        await trio.lowlevel.wait_readable(fd)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ours: the reaper has it, or will have it
-    except ChildProcessError:
-        slot.set(Exit("unknown", 0))
-    finally:
-        os.close(fd)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from arje.card.shelf import taken
 from arje.service.faults import circle
 from arje.service.record import Service
 from arje.service.state import State
+from arje.supervisor import wishes
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
+
+#: Where a service is because it is wanted, whatever put it there in the end.
+_ON: Final = frozenset({State.STARTING, State.RUNNING, State.RELOADING, State.BACKOFF, State.DONE})
 
 
 def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
@@ -27,9 +32,12 @@ def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
             detail = "; ".join(filter(None, (detail, waits(supervisor, service))))
         if service.state is State.STOPPED and who == "cards.d" and service.card.enabled and service.card.hooked_to:
             detail = f"started by {', '.join(_hooks(supervisor, service))}"
+        if service.state in _ON and who == "supervisor" and (wanted := wishes.words(supervisor, service)):
+            detail = f"{detail}; {wanted}"
         detail = "; ".join(filter(None, (detail, supervisor.timers.words(service.label))))
         found.append(_link(service, who, detail))
         found += (_link(service, "cards.d", told) for told in broken(supervisor, service.label))
+        found += (_link(service, "cards.d", told) for told in _namesakes(supervisor, service.label))
         if who in table:
             waiting.append(who)
         if service.state is State.WAITING:
@@ -52,6 +60,13 @@ def _hooks(supervisor: Supervisor, service: Service) -> Iterator[str]:
     for name in service.card.hooked_to:
         known = supervisor.graph.resolve(name, service.label)
         yield f"{name} ({supervisor.table.get(known[0]).state.value if known else 'no such service'})"
+
+
+def _namesakes(supervisor: Supervisor, label: str) -> Iterator[str]:
+    """Yield the files whose cards are left out because this service has their label, with the reason."""
+    for problem in supervisor.problems:
+        if problem.message.startswith(taken(label)):
+            yield f"left out: {problem}"
 
 
 def waits(supervisor: Supervisor, service: Service) -> str:

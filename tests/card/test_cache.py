@@ -74,7 +74,7 @@ def test_whatever_a_card_holds_comes_back_equal(
     source = Source(file="f", lines=lines, owners=owners, parts=tuple(parts))
     card = Card(label="x", extensions=extensions, requires=tuple(texts), lineage=tuple(texts) or None, source=source)
     whole = Loaded((card,), (CardProblem("f", 1, "a", "b"),))
-    found = cache._decode(json.loads(json.dumps(cache._encode(whole))))
+    found = cache._decode(json.loads(json.dumps(cache._encode(whole))), {})
     assert found == whole
     assert found.cards[0].source == source
     assert repr(found) == repr(whole)

@@ -391,7 +391,7 @@ def test_every_call_of_the_payloads_process_is_noticed_when_it_fails(bed: Nurser
 
 def test_a_report_that_cannot_be_made_is_told_when_something_depends_on_it(bed: Nursery) -> None:
     calls = [c for c in bed.calls(HELD) if c.who == "payload" and c.name in REPORT and "AT_FDCWD" not in c.text]
-    for call in calls:
+    for call in [c for c in calls if "\\1\\0\\0" not in c.text]:  # that is the sign of its reaper
         told = bed.run(HELD | {"require": ["hostname"]}, (f"{call.name}:error=EIO:when={call.ordinal}",))
         assert (told["outcome"], sound(told)) == ("failed", []), (call, told)
         assert (told["step"], told["errno"]) == ("report", errno.EIO), (call, told)

@@ -380,4 +380,19 @@ def test_an_unknown_service_is_answered_with_the_nearest(manage: Manage) -> None
     manager = manage({"webserver": sh("exec sleep infinity")})
     with pytest.raises(CallError) as raised:
         manager.call("Why", label="websever")
-    assert raised.value.parameters == {"label": "websever", "nearest": "webserver"}
+    assert raised.value.parameters == {"label": "websever", "nearest": "webserver", "problems": []}
+
+
+def test_who_asks_for_a_service_with_a_bad_card_is_told_what_is_wrong_with_it(manage: Manage) -> None:
+    template = 'instances = ["x"]\n' + sh("true") + "[supervision]\nrestart = 'sometimes'\n"
+    manager = manage({"good": sh("exec sleep infinity"), "bad": "\ncolour = 1\n" + sh("true"), "web@": template})
+    for verb, code in (("why", 4), ("status", 4), ("start", 5)):
+        done = manager.ctl(verb, "bad")
+        assert (done.returncode, done.stdout) == (code, "")
+        told = f"its card cannot be loaded: {manager.cards}/bad.toml:2: colour: no such field"
+        assert done.stderr == f"arjectl: no service 'bad'; {told}\n"
+    assert "web@.toml" in manager.ctl("why", "web@x").stderr
+    assert manager.ctl("why", "other").stderr == "arjectl: no service 'other'\n"
+    with pytest.raises(CallError) as raised:
+        manager.call("Why", label="bad")
+    assert [problem["field"] for problem in raised.value.parameters["problems"]] == ["colour"]

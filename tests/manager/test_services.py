@@ -236,7 +236,7 @@ def test_the_log_keeps_streams_odd_bytes_and_lines_without_end(manage: Manage, p
     }
     assert sum(line["text"].count("x") for line in lines) == 40000
     assert lines[-1]["text"].endswith("last")
-    assert "a[" in (manager.runtime / "logs" / "a.log").read_text()
+    assert b"] stdout: a\xffb\n" in (manager.runtime / "logs" / "a.log").read_bytes()
 
 
 def test_orphans_are_reaped_and_counted(manage: Manage) -> None:
@@ -284,6 +284,16 @@ def test_why_tells_the_chain_across_services(manage: Manage) -> None:
     chain = manager.call("Why", label="b")["chain"]
     assert [link["label"] for link in chain] == ["b", "a"]
     assert "exited 1" in chain[1]["detail"]
+
+
+def test_why_tells_who_wants_what_runs(manage: Manage) -> None:
+    manager = manage({"a": "enabled = false\n" + SLEEP, "b": 'requires = ["a"]\n' + SLEEP, "c": SLEEP})
+    manager.settle("b", "c")
+    assert manager.call("Why", label="a")["chain"][0]["detail"].endswith("needed by b, which is enabled in cards.d")
+    manager.ctl("restart", "c")
+    assert "; restarted by uid " in manager.ctl("why", "c").stdout
+    manager.ctl("stop", "c")
+    assert "enabled in" not in manager.ctl("why", "c").stdout
 
 
 def test_a_manager_without_descriptors_fails_services_and_not_itself(manage: Manage) -> None:

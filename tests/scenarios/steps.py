@@ -114,8 +114,8 @@ class Story:
                 self._write(f"../{file.relative_to(folder)}", file.read_text())
 
     def _python(self) -> str:
-        """Return the words that begin a Python which finds arje and runs as the user whose manager this is."""
-        found = python_for_nobody() if self._user else None
+        """Return the words that begin a Python which finds arje and runs inside, as the user whose manager this is."""
+        found = python_for_nobody(NAMESPACES) if self._user else None
         python, more = found or (sys.executable, dict[str, str]())
         return f"env PYTHONPATH={more.get('PYTHONPATH', ROOT)} {python}"
 

@@ -125,7 +125,8 @@ class World:
             return "its record has no incarnation"
         if (service.backoff_until is not None) is not (state is State.BACKOFF):
             return f"back-off until {service.backoff_until}"
-        stop = service.card.supervision.stop_timeout + DYING
+        # Twice: a set-up is given as long before it is killed, and what had executed by then is stopped in its turn.
+        stop = 2 * (service.card.supervision.stop_timeout + DYING)
         hooked = service.card.hooks != Hooks()
         if state is State.STOPPING and not hooked and not service.is_stuck and self.host.now() > service.since + stop:
             return f"for more than {stop:g} s"
