@@ -19,7 +19,7 @@ from arje.card.card import Card
 from arje.errors import CardProblem
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator
-from arje.incarnation import Exit, Incarnation
+from arje.incarnation import Incarnation
 from arje.paths import TIMERS_NAME
 from arje.service.faults import circle
 from arje.service.order import Graph
@@ -37,7 +37,7 @@ from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
-from arje.supervisor.reaper import ExitSlot
+from arje.supervisor.reaper import ExitSlot, watch_main
 from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
@@ -121,7 +121,7 @@ class Supervisor:
         self.table.follow(label, living.incarnation)
         self.logs.of(label).pid = pid
         if slot is not None:
-            self.nursery.start_soon(_watch_main, pid, os.dup(living.main_fd), slot)
+            self.nursery.start_soon(watch_main, pid, os.dup(living.main_fd), slot)
 
     def seen_with(self, card: Card, path: Path) -> tuple[Card, str]:
         """Return a card with its notify socket put into its sandbox, and where that is; the same card for the same one."""
@@ -397,14 +397,3 @@ class Supervisor:
         finally:
             if not life.is_parked:
                 del self._lives[label]
-
-
-async def _watch_main(pid: int, fd: int, slot: ExitSlot) -> None:
-    """Wait for the end of a main process that may not be our child: then only its own parent learns how it ended."""
-    try:
-        await trio.lowlevel.wait_readable(fd)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ours: the reaper has it, or will have it
-    except ChildProcessError:
-        slot.set(Exit("unknown", 0))
-    finally:
-        os.close(fd)
