@@ -105,8 +105,6 @@ class Life:
         self._host.forget(outcome.incarnation.leader_pid, slot)
         await self._close(outcome)
 
-    # -- small words ---------------------------------------------------------------------------------------------------
-
     @property
     def _state(self) -> State | None:
         """The service's state; None when it is gone from the table."""
@@ -218,8 +216,6 @@ class Life:
         rests = self._state is State.STOPPED and not self._supervisor.stopping
         if rests and (service := self._table.get(self._label)).wanted:
             self._fire(Event.WANTED, "supervisor", "restart", activation=service.activation)
-
-    # -- running -------------------------------------------------------------------------------------------------------
 
     async def _run_virtual(self, card: Card) -> None:
         if card.supervision.kind is Kind.ONE_SHOT:
@@ -350,8 +346,6 @@ class Life:
             self._aftermath.begin(doom.detail)
         self._stop = run.voice.stop = Stop(self._supervisor, run.card, run.outcome, run.slot)
         return doom, ended, await self._stop.run(doom) if run.slot.exit is None else None
-
-    # -- scripted services ---------------------------------------------------------------------------------------------
 
     def _stays_up(self, card: Card, ended: Exit) -> bool:
         """Whether the end of its process is what makes a service ready."""

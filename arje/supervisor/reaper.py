@@ -91,14 +91,3 @@ def _exit(status: int) -> Exit:
     if os.WIFEXITED(status):
         return Exit("exited", os.WEXITSTATUS(status))
     return Exit("dumped" if os.WCOREDUMP(status) else "killed", os.WTERMSIG(status))
-
-
-async def watch_main(pid: int, fd: int, slot: ExitSlot) -> None:
-    """Wait for the end of a main process that may not be our child: then only its own parent learns how it ended."""
-    try:
-        await trio.lowlevel.wait_readable(fd)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # ours: the reaper has it, or will have it
-    except ChildProcessError:
-        slot.set(Exit("unknown", 0))
-    finally:
-        os.close(fd)

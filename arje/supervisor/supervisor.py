@@ -7,7 +7,6 @@ when they change. A label that has gone from the table is at rest, and nothing w
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -37,7 +36,7 @@ from arje.supervisor.host import Host, Living, Unborn
 from arje.supervisor.life import Life
 from arje.supervisor.logs import Logs
 from arje.supervisor.needs import Needs
-from arje.supervisor.reaper import ExitSlot, watch_main
+from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.sweeping import sweep
 from arje.supervisor.ties import Ties
 from arje.supervisor.timers import Timers
@@ -112,16 +111,6 @@ class Supervisor:
         """Whose namespaces another service may join."""
         outcome = self.outcomes.get(label)
         return outcome.incarnation if outcome else None
-
-    def follow(self, label: str, living: Living, pid: int) -> None:
-        """Let another process of a service be its main one, whose end is the service's. Raises OSError, ValueError."""
-        before = living.incarnation.pid
-        living.follow(pid)
-        slot = self.host.transfer(before, pid)
-        self.table.follow(label, living.incarnation)
-        self.logs.of(label).pid = pid
-        if slot is not None:
-            self.nursery.start_soon(watch_main, pid, os.dup(living.main_fd), slot)
 
     def seen_with(self, card: Card, path: Path) -> tuple[Card, str]:
         """Return a card with its notify socket put into its sandbox, and where that is; the same card for the same one."""

@@ -18,6 +18,7 @@ from arje.incarnate.given import Given
 from arje.kernel import process
 from arje.service.notification import Notification, parse
 from arje.supervisor import notify
+from arje.supervisor.following import follow
 from arje.supervisor.host import Living
 from arje.supervisor.notify import Message, NotifySocket
 from arje.supervisor.stopping import Stop
@@ -167,7 +168,7 @@ class Voice:
         if pid == self._living.incarnation.pid:
             return
         try:
-            self._supervisor.follow(self._label, self._living, pid)
+            follow(self._supervisor, self._label, self._living, pid)
         except (OSError, ValueError) as error:
             LOG.warning("MAINPID is not followed", service=self._label, pid=pid, why=str(error))
 

@@ -93,6 +93,7 @@ ROWS: Final[dict[str, dict[str, str]]] = {
         "plan: what each service will feel": "reload changed-while-starting layers",
         "apply: all or nothing, and only what changed": "reload bad-card reloads-arje",
         "a bad card disables only itself": "bad-card self-dependency",
+        "apply --confirm goes back by itself, rollback by hand": "confirm",
     },
     "logs": {
         "captured, followable, the last lines in status": "logs",
@@ -131,7 +132,6 @@ NOT_HERE: Final[dict[str, str]] = {
     "restart: on a threshold of memory": "not built",
     "restart: a reboot when the rate limit is hit": "not built: it belongs to PID 1 of a machine",
     "stop: freeze and thaw": "they need a cgroup, which an ordinary user may not have: tests/manager/test_limits.py",
-    "reload: apply --confirm, and rollback": "not in this tree yet",
     "logs: a full disk hurts nobody": "it needs a mount of its own below the logs: tests/manager/test_log_store.py",
     "logs: the pipe outlives arje": "not built: nobody adopts services yet",
     "logs: syslog and journal sockets": "not built: systemd's surroundings come later",
