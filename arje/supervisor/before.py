@@ -10,7 +10,6 @@ from arje.card.card import Card
 from arje.card.conditions import Conditions
 from arje.supervisor import conditions
 from arje.supervisor.conditions import Finding
-from arje.supervisor.inputs import contents, inputs
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -26,12 +25,3 @@ async def look(supervisor: Supervisor, card: Card) -> Finding:
     if card.conditions or card.asserts:
         return await host.ask(f"conditions of {card.label}", partial(conditions.look, card))
     return Finding()
-
-
-async def note_inputs(supervisor: Supervisor, card: Card) -> None:
-    """Remember what is in the files that this start reads, for the plan that will compare; it may not be known."""
-    if not (places := inputs(card)):
-        return
-    supervisor.catalogue.read_at_start.pop(card.label, None)
-    found = await supervisor.host.ask(f"files of {card.label}", partial(contents, places))
-    supervisor.catalogue.read_at_start[card.label] = found

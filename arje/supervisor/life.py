@@ -7,6 +7,7 @@ the traceback into the log; it never crosses the nursery. A life whose service i
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -30,6 +31,7 @@ from arje.supervisor.catalogue import masked_by
 from arje.supervisor.ending import End
 from arje.supervisor.hooks import HookFailed
 from arje.supervisor.host import Living
+from arje.supervisor.inputs import contents, inputs
 from arje.supervisor.readiness import Readier
 from arje.supervisor.reaper import ExitSlot
 from arje.supervisor.running import Run
@@ -288,9 +290,13 @@ class Life:
             self._patience = None
 
     async def _note_inputs(self, card: Card) -> None:
-        """It may not be known what a start reads: nobody waits for that longer than for its set-up."""
+        """Remember what is in the files that this start reads, for the plan that will compare; it may not be known."""
+        if not (places := inputs(card)):
+            return
+        self._supervisor.catalogue.read_at_start.pop(self._label, None)
         with trio.move_on_after(SETUP) as self._patience:
-            await before.note_inputs(self._supervisor, card)
+            found = await self._host.ask(f"files of {self._label}", partial(contents, places))
+            self._supervisor.catalogue.read_at_start[self._label] = found
         self._patience = None
 
     def _begin(self, card: Card, outcome: Living, slot: ExitSlot, voice: Voice, readier: Readier) -> Run:
