@@ -379,8 +379,6 @@ class Life:
         if self._stop is not None:
             self._stop.hurry()
 
-    # -- the end -------------------------------------------------------------------------------------------------------
-
     async def _ended(self, card: Card, outcome: Living, end: End, method: str | None) -> None:
         await self._supervisor.logs.of(self._label).end_life()
         lived = self._host.now() - outcome.incarnation.started
