@@ -31,7 +31,7 @@ def test_a_drop_in_is_noticed_planned_shown_and_taken(manage: Manage) -> None:
         pass
     assert manager.show("a")["card_on_disk"] == "changed"
     assert manager.call("Plan")["plan"]["changes"] == [
-        {"label": "a", "change": "modify", "feels": "restarts", "fields": ["soma"]}
+        {"label": "a", "change": "modify", "feels": "restarts", "fields": ["soma"], "why": ""}
     ]
     assert manager.call("Apply")["plan"]["applied"]
     found = manager.show("a")
@@ -203,7 +203,7 @@ def test_a_changed_env_file_or_secret_is_seen_by_plan_and_apply_restarts(manage:
     assert manager.call("Plan")["plan"]["changes"] == []
     env.write_text("WORD=new\n")
     assert manager.call("Plan")["plan"]["changes"] == [
-        {"label": "a", "change": "modify", "feels": "restarts", "fields": ["payload.env_file"]}
+        {"label": "a", "change": "modify", "feels": "restarts", "fields": ["payload.env_file"], "why": ""}
     ]
     assert manager.call("Apply")["plan"]["applied"]
     manager.await_line("a", "new")
