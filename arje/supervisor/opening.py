@@ -15,6 +15,7 @@ import os
 import pwd
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -59,18 +60,41 @@ def opened(wanted: Socket) -> int:
         made = _socket(where)
     try:
         _options(made, wanted)
-        if where.is_file:
-            _bind_file(made, wanted)
-        else:
-            with _blame("listen"):
-                _bind(made, where)
-        if where.kind in CONNECTED:
-            with _blame("backlog"):
-                made.listen(wanted.backlog)
+        with _alone(where.path) if where.is_file else contextlib.nullcontext():
+            if where.is_file:
+                _bind_file(made, wanted)
+            else:
+                with _blame("listen"):
+                    _bind(made, where)
+            if where.kind in CONNECTED:
+                with _blame("backlog"):
+                    made.listen(wanted.backlog)
     except BaseException:
         made.close()
         raise
     return made.detach()
+
+
+_being_opened: Final[set[str]] = set()
+_looking: Final = threading.Lock()
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Be the only one here who opens a path: bound and not yet listened on, a socket looks as if nobody served it.
+
+    Raises Unbound for the second one. The lock itself is held for no system call: a mount may be dead.
+    """
+    with _looking:
+        taken = path in _being_opened
+        _being_opened.add(path)
+    if taken:
+        raise Unbound(OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)), "listen")
+    try:
+        yield
+    finally:
+        with _looking:
+            _being_opened.discard(path)
 
 
 @contextlib.contextmanager

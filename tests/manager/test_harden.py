@@ -199,7 +199,8 @@ def test_ctrl_c_ends_the_watch_and_not_the_proposal(manage: Manage) -> None:
     manager = manage({"web": sh("cat /etc/hostname; exec sleep 1000")})
     first = manager.settle("web")["main"]["pid"]
     command = [sys.executable, "-m", "arje.ctl", "--socket", str(manager.socket), "harden", "web"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as person:
+    heeds = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a shell's background job would not
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, **heeds) as person:
         manager.until("web", lambda shown: runs(shown, "sleep") and shown["main"]["pid"] != first)
         await_call(person.pid)
         person.send_signal(signal.SIGINT)

@@ -169,13 +169,15 @@ async def test_a_bug_in_the_middle_of_an_apply_leaves_the_old_set_in_force(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     async with applying(tmp_path, card("a"), card("b"), card("gone"), card("same")) as here:
-        home: Any = here.found.graph.__class__ if where == "start_order" else type(here.found)
+        homes: dict[str, Any] = {"start_order": type(here.found.graph), "restart": type(here.found.aside)}
+        home = homes.get(where, type(here.found))
+        ours = here.found.aside if where == "restart" else here.found
         real, calls = getattr(home, where), [0]
 
         def broken(self: Any, *words: Any, **more: Any) -> Any:
             if sum(word == "d" or word == ["d"] for word in words) or where in ("set_cards", "restart"):
-                calls[0] += self is here.found or where == "start_order"
-                if calls[0] == 1 and (self is here.found or where == "start_order"):
+                calls[0] += self is ours or where == "start_order"
+                if calls[0] == 1 and (self is ours or where == "start_order"):
                     raise RuntimeError("injected")
             return real(self, *words, **more)
 
