@@ -19,7 +19,7 @@ from bench.measure import interleave, table
 
 SIZES: Final = (1, 10, 100, 1000)
 _MOST: Final = SIZES[-1]
-_KILLS: Final = 20
+_KILLS: Final = 10
 _LIVED: Final = 1.5  # seconds after which nobody counts a death as an early one
 _IDLE: Final = 60.0  # seconds of doing nothing
 
