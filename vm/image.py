@@ -37,7 +37,7 @@ _LEFT_OUT: Final = {
 }
 _LEFT_OUT_FILES: Final = re.compile(r"(_test.*|xx.*|_xx.*|_ctypes_test.*|_tkinter.*)\.so|turtle\.py|config-.*")
 #: What a scenario has in common with the tests outside.
-_MATRIX: Final = ("__init__", "rows", "driver", "judge")
+_MATRIX: Final = ("__init__", "rows", "driver", "judge", "witness")
 #: cffi's own Python is needed where a module is compiled only; its backend is needed always.
 _NOT_IMPORTED: Final = {"cffi", "pycparser"}
 

@@ -125,6 +125,8 @@ class Facts:
 
     def _is_covered(self, point: str) -> bool:
         """Whether the mount at a point lies on something else than what is seen above it now."""
+        if point == "/":  # nothing is above it; an initramfs is its own parent (proc_pid_mountinfo(5))
+            return False
         parent = self._line_at[point].split(" ", 2)[1]
         while (line := self._line_of.get(parent)) is not None and process.unescape(line.split(" ", 5)[4]) == point:
             parent = line.split(" ", 2)[1]  # stacked at the same point
