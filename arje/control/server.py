@@ -231,7 +231,7 @@ class Connection:
     async def _send_each(self, replies: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
         """Send each reply, until there is none any more or the client has gone."""
         gone: Exception | None = None
-        async with contextlib.aclosing(replies) as each, trio.open_nursery() as nursery:  # type: ignore[type-var]
+        async with contextlib.aclosing(replies) as each, trio.open_nursery() as nursery:  # type: ignore[type-var] # a generator
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
                 async for reply in each:
@@ -267,7 +267,7 @@ class Connection:
 
 
 async def _named(name: str, told: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
-    async with contextlib.aclosing(told) as things:  # type: ignore[type-var]
+    async with contextlib.aclosing(told) as things:  # type: ignore[type-var] # a generator
         async for thing in things:
             yield {name: thing}
 

@@ -10,15 +10,14 @@ import os
 from pathlib import Path
 from typing import Final
 
-import trio
-
 from arje import log, native
 from arje.card.layers import dropin_directories
 from arje.supervisor.door import Door
+from arje.supervisor.watched import burst
 
 LOG = log.logger()
-_CHANGES: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400  # close_write, moved_from, moved_to, create, delete, self
 _QUIET: Final = 0.05  # seconds without a further change: the burst is over
+_CHANGES: Final = 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400  # close_write, moved_from, moved_to, create, delete, self
 
 
 async def watch_cards(directories: tuple[Path, ...], door: Door) -> None:
@@ -31,7 +30,7 @@ async def watch_cards(directories: tuple[Path, ...], door: Door) -> None:
     try:
         while True:
             _add(fd, directories)
-            await _burst(fd)
+            await burst(fd, _QUIET)
             await _look(door)
     finally:
         os.close(fd)
@@ -47,16 +46,6 @@ def _add(fd: int, directories: tuple[Path, ...]) -> None:
                 native.inotify_add(fd, nearest, _CHANGES)
         except OSError as error:
             LOG.warning("changes of cards are not noticed here", directory=str(nearest), error=error.strerror)
-
-
-async def _burst(fd: int) -> None:
-    await trio.lowlevel.wait_readable(fd)
-    quiet = False
-    while not quiet:
-        os.read(fd, 65536)
-        with trio.move_on_after(_QUIET) as scope:
-            await trio.lowlevel.wait_readable(fd)
-        quiet = scope.cancelled_caught
 
 
 async def _look(door: Door) -> None:

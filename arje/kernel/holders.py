@@ -36,6 +36,6 @@ def _process(inodes: set[str]) -> str:
     for pid in filter(str.isdecimal, os.listdir("/proc") if wanted else ()):  # noqa: PTH208 - names alone
         with contextlib.suppress(OSError):
             fds = Path("/proc", pid, "fd")
-            if any(os.readlink(fds / fd) in wanted for fd in os.listdir(fds)):  # noqa: PTH208
+            if any(os.readlink(fds / fd) in wanted for fd in os.listdir(fds)):  # noqa: PTH208 - as above
                 return f"{Path('/proc', pid, 'comm').read_text().strip()}, pid {pid}"
     return ""

@@ -298,7 +298,7 @@ def _be_late(recording: Recording, supervisor: Supervisor, got: dict[str, list[C
                 cause = replace(cause, at=cause.at + late, wall=cause.wall + late)
         return fire(label, event, cause, **changes)
 
-    supervisor.table.fire = fire_late  # type: ignore[method-assign]
+    supervisor.table.fire = fire_late  # type: ignore[method-assign] # of this table alone, and of no other
 
 
 async def _end(host: ReplayingHost, clock: Standing) -> None:

@@ -59,4 +59,4 @@ def verb(method: Method) -> Method:
         with inside():
             return await method(self, *args, **more)
 
-    return awaited if inspect.iscoroutinefunction(method) else called  # type: ignore[return-value]
+    return awaited if inspect.iscoroutinefunction(method) else called  # type: ignore[return-value] # it is called as before

@@ -92,7 +92,7 @@ class Watched:
                     f"conditions of {label}", partial(conditions.first_false, card.conditions)
                 )
                 self._tell(label, found)
-                await _burst(fd)
+                await burst(fd, _QUIET)
         finally:
             os.close(fd)
 
@@ -132,12 +132,12 @@ def _add(fd: int, card: Card) -> None:
                 LOG.warning("changes are not noticed here", service=card.label, path=str(place), error=error.strerror)
 
 
-async def _burst(fd: int) -> None:
-    """Wait for changes, and for the end of them."""
+async def burst(fd: int, quiet_for: float) -> None:
+    """Wait for changes, and for so many seconds without a further one."""
     await trio.lowlevel.wait_readable(fd)
     quiet = False
     while not quiet:
         os.read(fd, 65536)
-        with trio.move_on_after(_QUIET) as scope:
+        with trio.move_on_after(quiet_for) as scope:
             await trio.lowlevel.wait_readable(fd)
         quiet = scope.cancelled_caught

@@ -12,6 +12,7 @@ import pytest
 from arje.card.card import Card
 from arje.card.payload import Native
 from arje.card.soma import Soma
+from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation
 from arje.kernel import cgroup
@@ -41,6 +42,24 @@ def incarnator(base: Path | None) -> Incarnator:
 
 def card_of(*command: str, **soma: Any) -> Card:
     return Card(label="test", payload=Native(exec=command[0], argv=command[1:]), soma=Soma(**soma))
+
+
+def said_by(incarnator: Incarnator, card: Card, given: Given = NOTHING) -> str:
+    """Run a card to its good end; return what it said."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        outcome = incarnator.incarnate(card, StdioFds(null, write, write), given)
+    finally:
+        os.close(write)
+        os.close(null)
+    with os.fdopen(read) as stream:
+        text = stream.read()
+    info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
+    assert info is not None
+    assert outcome.exit_of(Exit.from_wait(info.si_code, info.si_status)).ok, text
+    outcome.close()
+    return text
 
 
 @pytest.fixture

@@ -17,31 +17,12 @@ from arje.card.soma import Namespaces, RunAs
 from arje.incarnate import beside
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator, StdioFds
-from arje.incarnation import Exit
 from tests.conftest import needs_root
-from tests.incarnate.conftest import card_of
+from tests.incarnate.conftest import card_of, said_by
 
 KINDS = sorted(path.name for path in Path("/proc/self/ns").iterdir())
 ALL = Namespaces(mount=True, pid=True, net=True, uts=True, ipc=True, cgroup=True)
 Start = Callable[..., tuple[Card, Outcome]]
-
-
-def output(incarnator: Incarnator, card: Card) -> str:
-    """Run a card to its end; what it said."""
-    read, write = os.pipe2(os.O_CLOEXEC)
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        outcome = incarnator.incarnate(card, StdioFds(null, write, write))
-    finally:
-        os.close(write)
-        os.close(null)
-    with os.fdopen(read) as stream:
-        text = stream.read()
-    info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
-    assert info is not None
-    assert outcome.exit_of(Exit.from_wait(info.si_code, info.si_status)).ok, text
-    outcome.close()
-    return text
 
 
 @pytest.fixture
@@ -73,7 +54,7 @@ def say(incarnator: Incarnator, card: Card, outcome: Outcome, script: str, **mor
     assert outcome.plan is not None
     command = Command(exec="/bin/sh", argv=("-c", script), **more)
     privileged = incarnator.capabilities.privileged
-    return output(incarnator, beside.inside(card, command, "test", outcome.plan, privileged=privileged))
+    return said_by(incarnator, beside.inside(card, command, "test", outcome.plan, privileged=privileged))
 
 
 @needs_root
@@ -128,7 +109,7 @@ def test_a_command_before_the_payload_has_a_body_of_its_own_like_it(incarnator: 
     spaces = Namespaces(user=True, mount=True, pid=True, uts=True)
     card = card_of("/bin/true", namespaces=spaces, hostname="mine", tmpfs=(Tmpfs(target="/srv"),))
     command = Command(exec="/bin/sh", argv=("-c", "hostname; stat -f -c %T /srv; echo $$"))
-    assert output(incarnator, beside.of_command(card, command, "pre")).split() == ["mine", "tmpfs", "2"]
+    assert said_by(incarnator, beside.of_command(card, command, "pre")).split() == ["mine", "tmpfs", "2"]
 
 
 def test_where_a_manager_cannot_enter_a_pid_namespace_the_main_process_has_the_managers_number(

@@ -11,9 +11,8 @@ from arje.card.soma import Namespaces
 from arje.errors import SetupFailed
 from arje.incarnate.given import Given
 from arje.incarnate.spawn import Incarnator, StdioFds
-from arje.incarnation import Exit
 from tests.conftest import needs_root
-from tests.incarnate.conftest import card_of
+from tests.incarnate.conftest import card_of, said_by
 
 BODIES = [
     pytest.param(Namespaces(), id="bare"),
@@ -28,20 +27,7 @@ def say(incarnator: Incarnator) -> Say:
     """Run a shell script with something given; return what it said."""
 
     def say(script: str, given: Given, **soma: object) -> str:
-        read, write = os.pipe2(os.O_CLOEXEC)
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            outcome = incarnator.incarnate(card_of("sh", "-c", script, **soma), StdioFds(null, write, write), given)
-        finally:
-            os.close(write)
-            os.close(null)
-        with os.fdopen(read) as stream:
-            text = stream.read()
-        info = os.waitid(os.P_PIDFD, outcome.pidfd, os.WEXITED)
-        assert info is not None
-        assert outcome.exit_of(Exit.from_wait(info.si_code, info.si_status)).ok, text
-        outcome.close()
-        return text
+        return said_by(incarnator, card_of("sh", "-c", script, **soma), given)
 
     return say
 
