@@ -171,6 +171,15 @@ class Manager:
         return code
 
 
+def open_links(pid: int) -> list[str]:
+    """Return what the descriptors of ``pid`` are, as /proc/PID/fd says it; one closed meanwhile is left out."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(fd))
+    return found
+
+
 def left_over(manager: Manager) -> list[str]:
     """What a manager has left behind: cgroups, mounts, processes."""
     name = cgroup_name(manager.runtime, user=True)

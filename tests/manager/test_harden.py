@@ -19,7 +19,7 @@ import pytest
 
 from arje.ctl.client import CallError, Client
 from arje.kernel.landlock import abi
-from tests.conftest import ROOT, Manager, needs_root, sh
+from tests.conftest import ROOT, Manager, needs_root, open_links, sh
 
 Manage = Callable[..., Manager]
 SERVER = """
@@ -190,8 +190,7 @@ def test_who_hangs_up_waits_no_more_and_who_asks_on_is_answered_in_turn(manage: 
 
 
 def sockets_of(manager: Manager) -> int:
-    links = [os.readlink(path) for path in Path(f"/proc/{manager.process.pid}/fd").iterdir() if path.is_symlink()]
-    return sum(link.startswith("socket:") for link in links)
+    return sum(link.startswith("socket:") for link in open_links(manager.process.pid))
 
 
 @needs_root
@@ -219,7 +218,7 @@ def await_call(pid: int) -> None:
     end = time.monotonic() + 30
     while True:
         assert time.monotonic() < end
-        links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+        links = open_links(pid)
         asleep = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
         if asleep and sum(link.startswith("socket:") for link in links) == 2:
             return

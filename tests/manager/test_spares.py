@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from arje.incarnate.spares import EACH
-from tests.conftest import Manager, sh
+from tests.conftest import Manager, open_links, sh
 
 Manage = Callable[..., Manager]
 
@@ -20,11 +18,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's ne
 
 
 def kept(manager: Manager) -> set[str]:
-    found = set()
-    for fd in Path(f"/proc/{manager.process.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.add(os.readlink(fd))
-    return {link for link in found if link.startswith("net:")}
+    return {link for link in open_links(manager.process.pid) if link.startswith("net:")}
 
 
 def ready(manager: Manager) -> set[str]:
