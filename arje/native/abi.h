@@ -150,7 +150,7 @@ struct arje_plan {
     int32_t cgroup_fd;      /* directory to be cloned into, or -1 */
     int32_t reaper_fd;      /* the static reaper for a pid namespace, or -1: then the child is the payload */
     int32_t reaper_death_signal;
-    int32_t reaper_session; /* whether the reaper leaves the session, and so the terminal */
+    int32_t reaper_session; /* whether the reaper leaves the terminal, and the process group */
     int32_t idmap_fd; /* a user namespace whose maps the op IDMAP takes, or -1 */
     uint32_t apart;         /* in memory of its own: some changes of ids and namespaces ask for it, or touch the memory's owner */
     int32_t spare_net;  /* a net namespace that nobody was in yet, to be taken in place of a new one, or -1 */

@@ -298,6 +298,17 @@ static void payload(void *argument) {
     leave();
 }
 
+/*
+ * Who may write into the reaper would have its terminal; who kills the manager's process group means the manager. A session
+ * is the way out of both, and a scheduling group (sched(7), autogroup) in which a busy machine lets it wait for long. Who has
+ * no terminal is given none later (ioctl_tty(2)): a process group is enough then. exec closes what is opened here.
+ */
+static void leave_terminal(void) {
+    long tty = raw4(__NR_openat, AT_FDCWD, "/dev/tty", O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0);
+    if (tty != -ENXIO || raw2(__NR_setpgid, 0, 0) < 0)
+        raw0(__NR_setsid);
+}
+
 /* Pid 1 of the new namespace: start the payload on the second stack, then become the reaper. */
 static void become_reaper(struct arje_flight *flight, int reaper) {
     const struct arje_plan *plan = flight->plan;
@@ -313,7 +324,7 @@ static void become_reaper(struct arje_flight *flight, int reaper) {
                                   .stack = (uint64_t)flight->inner_stack - ARJE_STACK,
                                   .stack_size = ARJE_STACK};
     if (plan->reaper_session)
-        raw0(__NR_setsid);
+        leave_terminal();
     if (plan->reaper_death_signal)
         raw2(__NR_prctl, PR_SET_PDEATHSIG, plan->reaper_death_signal);
     flight->aside = 1;

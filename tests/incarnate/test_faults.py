@@ -357,6 +357,8 @@ OVERLOOKED = {
 #: The same in the child that becomes the reaper.
 OVERLOOKED_THERE = {
     "chdir": "it is where the manager was",
+    "openat": "it leaves the session, whether it has a terminal or not",
+    "setpgid": "it leaves the session then",
     "setsid": "it stays in the manager's session",
     "prctl": "the payload sets its own death signal as well",
     "close_range": "it holds 0, 1 and 2 open",

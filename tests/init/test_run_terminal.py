@@ -37,6 +37,11 @@ def said_on_a_terminal(*words: str, nobody: bool = False) -> str:
             os.execvpe(command[0], command, environment)
         finally:
             os._exit(1)
+    return until_it_has_left(pid, terminal)
+
+
+def until_it_has_left(pid: int, terminal: int) -> str:
+    """Return what a child showed on its terminal until it, and whoever else had it open, was gone."""
     said = b""
     with contextlib.suppress(OSError):  # EIO: the last one has left the terminal
         while chunk := os.read(terminal, 1000):
