@@ -184,12 +184,16 @@ class Ties:
     # -- conflicts -----------------------------------------------------------------------------------------------------
 
     def yields(self, label: str, taken: set[str], *, gently: bool) -> bool:
-        """Skip a service that conflicts with one that is started with it, or ``gently`` with any that is wanted."""
+        """Skip a service that conflicts with one that is started with it, or ``gently`` with any that is wanted.
+
+        One that stops already, as it does for such a rival, goes on to do so."""
         for rival in self._supervisor.graph.rivals(label):
             if rival not in self._table:
                 continue
             service = self._table.get(rival)
             if rival in taken or (gently and service.wanted and service.state is not State.STOPPED):
+                if self._table.get(label).state is State.STOPPING:
+                    return True
                 self._table.fire(label, Event.WANTED, self._supervisor.cause(rival, "conflict"))
                 why = f"{label} conflicts with {rival}, which is wanted already"
                 self._table.fire(label, Event.SKIPPED, self._supervisor.cause(rival, f"skipped: {why}"))

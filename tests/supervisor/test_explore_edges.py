@@ -25,6 +25,11 @@ GRACE = (Contract(of=("a", "c"), at_least=2, grace=3.0),)
 WORLDS: dict[str, Sequence[Card]] = {
     "rivals": [card("a"), card("b", conflicts=("a",))],
     "rivals that start again": [card("a", supervision=KEPT), card("b", conflicts=("a",), supervision=KEPT)],
+    "a rival of what is pulled in beside it": [
+        card("a"),
+        card("b", conflicts=("a",)),
+        card("d", requires=("b",), wants=("a",)),
+    ],
     "a rival of what is required": [card("a"), card("b", requires=("a",)), card("c", conflicts=("a",))],
     "a milestone": [card("a"), card("b", waits_for=("a",))],
     "a milestone that starts again": [card("a", supervision=KEPT), card("b", waits_for=("a",))],
