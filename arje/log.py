@@ -1,8 +1,9 @@
 """arje's own log: structlog to stderr; coloured on a terminal, logfmt lines otherwise.
 
 A log must not be able to stop the one who writes it: lines go into a bounded queue, and one thread writes them. A reader
-that has gone, a full disk or a pipe that nobody empties costs lines, which are counted and told, and nothing else. The
-thread takes all that is there at once: each time that it wakes, the loop has to wait for the interpreter's lock.
+that has gone, a full disk or a pipe that nobody empties costs lines, which are counted and told, and nothing else. Each
+time that the thread wakes, the loop has to wait for the interpreter's lock: so once awake it lets lines gather for a
+moment, and a line that finds it awake wakes nobody.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import os
 import queue
 import select
 import threading
+import time
+from collections import deque
 from typing import Any, Final
 
 import structlog
 
 _WAITING: Final = 1000  # lines; more are dropped
+_GATHER: Final = 0.005  # seconds
 _FLUSH: Final = 1.0  # seconds to get rid of the last lines at the end
 
 
@@ -25,7 +29,9 @@ class Writer:
     def __init__(self, fd: int) -> None:
         self.dropped = 0
         self._fd = fd
-        self._queue: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
+        self._items: deque[str | threading.Event] = deque()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._sleeps = False
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> None:
@@ -33,8 +39,8 @@ class Writer:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="arje-log", daemon=True)
             self._thread.start()
-        if self._queue.qsize() < _WAITING:
-            self._queue.put(text)
+        if len(self._items) < _WAITING:
+            self._take(text)
         else:
             self.dropped += 1
 
@@ -43,16 +49,25 @@ class Writer:
 
     def drain(self) -> None:
         """Wait until everything taken so far is written, or for a second."""
-        done = threading.Event()
-        self._queue.put(done)
         if self._thread is not None:
+            done = threading.Event()
+            self._take(done)
             done.wait(_FLUSH)
+
+    def _take(self, item: str | threading.Event) -> None:
+        self._items.append(item)
+        if self._sleeps:
+            self._sleeps = False
+            self._bell.put(None)
 
     def _run(self) -> None:
         while True:
-            items = [self._queue.get()]
-            while not self._queue.empty():
-                items.append(self._queue.get())
+            self._sleeps = True
+            if not self._items:  # a line that comes after this look rings
+                self._bell.get()
+            self._sleeps = False
+            time.sleep(_GATHER)
+            items = [self._items.popleft() for _ in range(len(self._items))]
             self._put_lines([item for item in items if isinstance(item, str)])
             for item in items:
                 if isinstance(item, threading.Event):
@@ -97,6 +112,7 @@ def set_up() -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
         logger_factory=structlog.WriteLoggerFactory(_writer),  # type: ignore[arg-type] # write and flush are all it needs
         cache_logger_on_first_use=True,
     )

@@ -357,7 +357,9 @@ class Supervisor:
             self._live(new.label)
 
     def _log(self, old: Service, new: Service) -> None:
-        LOG.info("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
+        passing = new.state is State.STARTING or (new.state is State.WAITING and old.state is State.BACKOFF)
+        say = LOG.debug if passing else LOG.info  # the events have them all
+        say("state", service=new.label, old=old.state.value, new=new.state.value, cause=str(new.cause))
 
     def _live(self, label: str) -> None:
         if label in self._lives or self._nursery is None:
