@@ -22,6 +22,8 @@ from arje.kernel import process
 
 #: What belongs to whom a cgroup is delegated to, beside the directory (admin-guide/cgroup-v2, "Model of Delegation").
 DELEGATED: Final = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
+#: Bytes: a read that returns fewer has come to the end. The kernel fills a page with whole records, none longer than this.
+_WHOLE: Final = 2048
 _FREEZING: Final = 1.0  # seconds; frozen is what every thread is at its next return from the kernel
 
 
@@ -98,7 +100,16 @@ def enable_controllers(directory: Path) -> frozenset[str]:
     for controller in (directory / "cgroup.controllers").read_text().split():
         with contextlib.suppress(OSError):
             (directory / "cgroup.subtree_control").write_text(f"+{controller}")
-    return frozenset((directory / "cgroup.subtree_control").read_text().split())
+    handed = frozenset((directory / "cgroup.subtree_control").read_text().split())
+    _HANDED_DOWN[str(directory)] = handed
+    return handed
+
+
+#: What each directory handed down when we last had a say in it: a file of another controller is not looked for.
+_HANDED_DOWN: Final[dict[str, frozenset[str]]] = {}
+_COUNTING: Final = frozenset(
+    {"memory", "io", "pids"}
+)  # their files are there only with the controller; cpu.stat always is
 
 
 class Cgroup:
@@ -147,11 +158,15 @@ class Cgroup:
 
     def read(self, name: str) -> str:
         """Return what a cgroup file says, stripped. Raises OSError."""
+        if name.partition(".")[0] in _COUNTING - _HANDED_DOWN.get(os.path.dirname(self.path), _COUNTING):  # noqa: PTH120
+            raise FileNotFoundError(errno.ENOENT, "the controller is not handed down", f"{self.path}/{name}")
         fd = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_CLOEXEC)  # a third of the price of Path.read_text
         try:
             text = b""
             while piece := os.read(fd, 16384):
                 text += piece
+                if len(piece) < _WHOLE:
+                    break
         finally:
             os.close(fd)
         return text.decode().strip()
@@ -218,17 +233,27 @@ class Cgroup:
             os.close(self.fd)
             self.fd = -1
 
-    def remove(self) -> None:
-        """Remove the directory, those below it and empty ones above it, and close. Raises OSError (EBUSY: it is in use)."""
-        self.close()
+    def remove_empty(self) -> bool:
+        """Remove the directory if nothing is in it, and close. Returns whether it is gone."""
         try:
             self.path.rmdir()
         except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        self.close()
+        if self.path.parent != self._base:
+            self._remove_parents()
+        return True
+
+    def remove(self) -> None:
+        """Remove the directory, those below it and empty ones above it, and close. Raises OSError (EBUSY: it is in use)."""
+        self.close()
+        if self.remove_empty():
             return
-        except OSError:  # it is populated, or a service that may has made cgroups below it
-            for directory, _, _ in os.walk(self.path, topdown=False):
-                with contextlib.suppress(FileNotFoundError):
-                    Path(directory).rmdir()
+        for directory, _, _ in os.walk(self.path, topdown=False):  # a service that may has made cgroups below it
+            with contextlib.suppress(FileNotFoundError):
+                Path(directory).rmdir()
         if self.path.parent != self._base:
             self._remove_parents()
 

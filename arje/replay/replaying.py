@@ -239,7 +239,7 @@ class Puppet:
         self.key = key
         self.plan: Blueprint | None = None
         self.helper_pids: tuple[int, ...] = ()
-        self.frozen = self.is_loose = self.closes_slowly = False
+        self.frozen = self.is_loose = False
         self.leader_pid = line["leader"] if line is not None and line["is"] == "born" else pid
         self.incarnation = Incarnation(id=0, label=key[0], pid=self.leader_pid, leader_pid=self.leader_pid)
         self._host = host
@@ -304,6 +304,10 @@ class Puppet:
 
     def close(self) -> None:
         """It holds nothing."""
+
+    def close_at_once(self) -> bool:
+        """It holds nothing."""
+        return True
 
     def processes(self) -> tuple[Process, ...]:
         """It has none."""

@@ -15,7 +15,6 @@ supervisor takes no time. What makes that work:
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import functools
@@ -66,8 +65,6 @@ class Living(Protocol):
     def oom_killed(self) -> bool: ...
     @property
     def is_loose(self) -> bool: ...
-    @property
-    def closes_slowly(self) -> bool: ...
     def exit_of(self, leader: Exit) -> Exit: ...
     def signal_main(self, number: int) -> str: ...
     def kill_tree(self) -> str: ...
@@ -77,6 +74,7 @@ class Living(Protocol):
     @property
     def main_fd(self) -> int: ...
     def sweep(self) -> str: ...
+    def close_at_once(self) -> bool: ...
     def close(self) -> None: ...
     def processes(self) -> tuple[Process, ...]: ...
     def cgroup_file(self, name: str) -> str | None: ...
@@ -272,10 +270,8 @@ class Machine:
     async def close(self, living: Living) -> str:
         """Sweep a loose service and close it, in threads where that waits until what is left has been killed."""
         swept = await trio.to_thread.run_sync(living.sweep) if living.is_loose else ""
-        if living.closes_slowly:
+        if not living.close_at_once():
             await trio.to_thread.run_sync(living.close)
-        else:
-            living.close()
         return swept
 
     def notify_socket(self, label: str) -> NotifySocket:
@@ -315,15 +311,10 @@ class Machine:
 
 
 def keep_descriptors() -> None:
-    """Raise EMFILE while some are left. They are only counted when the highest numbers are in use (open(2))."""
+    """Raise EMFILE while some are left. The kernel gives the lowest free number (dup(2)): all below are taken."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if most == resource.RLIM_INFINITY:
         return
-    reserve = max(0, most - _RESERVE)
-    with contextlib.suppress(OSError):
-        os.close(highest := fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, reserve))
-        if highest == reserve:
-            return
-    taken = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the number is wanted
-    if taken >= reserve:
-        raise OSError(errno.EMFILE, f"{taken} of {most} descriptors are taken")
+    os.close(lowest := fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 0))
+    if lowest >= max(0, most - _RESERVE):
+        raise OSError(errno.EMFILE, f"{lowest} of {most} descriptors are taken")

@@ -67,9 +67,7 @@ class Life:
         return self._parked is not None
 
     async def run(self) -> None:
-        """Live until the service is at rest, or parked: its payload runs, and there is only its bell to wait for.
-
-        A task that waits takes 5 kB, ten times what is needed to go on."""
+        """Live until the service is at rest, or parked, with only its bell to wait for: a task takes 5 kB."""
         try:
             if self._parked is not None:
                 await self._go_on(self._parked)
@@ -133,9 +131,10 @@ class Life:
 
     async def _back_off(self) -> None:
         until = self._table.get(self._label).backoff_until or 0.0
-        with trio.move_on_after(max(0.0, until - self._host.now())):
-            while self._state is State.BACKOFF:
-                await self._bell()
+        if (left := until - self._host.now()) > 0:
+            with trio.move_on_after(left):
+                while self._state is State.BACKOFF:
+                    await self._bell()
         if self._state is State.BACKOFF:
             self._fire(Event.RETRY_DUE, "supervisor", "the back-off is over")
 
@@ -240,7 +239,7 @@ class Life:
 
     async def _run_process(self, card: Card) -> None:
         self._supervisor.logs.of(self._label).began = self._host.wall()
-        if (failed := await self._before(card)) is not None:
+        if card.hooks.pre and (failed := await self._before(card)) is not None:
             await self._aftermath.not_started(card, failed.failure, f"hook {failed.hook} failed: {failed.ended}")
             return
         if self._state is not State.STARTING:

@@ -79,7 +79,7 @@ class Actor:
         self._broken = play.broken
         self.born = False
         self.heard: list[int] = []
-        self.frozen = self.oom_killed = self.is_loose = self.closes_slowly = False
+        self.frozen = self.oom_killed = self.is_loose = False
         self.closed = False
 
     # -- unborn --------------------------------------------------------------------------------------------------------
@@ -145,6 +145,10 @@ class Actor:
 
     def close(self) -> None:
         self.closed = True
+
+    def close_at_once(self) -> bool:
+        self.close()
+        return True
 
     def processes(self) -> tuple[Process, ...]:
         return ()
