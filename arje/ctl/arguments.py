@@ -1,66 +1,72 @@
-"""A command line to a verb and its options. The verb may stand after the services (``arjectl web restart``)."""
+"""A command line to a verb and its options, by the table of verbs. The verb may stand after the services.
+
+Options may stand anywhere before a ``--``, also between the services (``arjectl logs web -n 3 db -f``).
+"""
 
 from __future__ import annotations
 
-import argparse
-
-from arje.ctl.verbs import VERBS
+from arje.ctl.verbs import GLOBALS, NAMES, VALUED, VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Final, NoReturn
+    from typing import Any, Final
 
-#: Every name of a verb to the verb's own.
-NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
-_TIMES: Final = ("--since", "--until")
-_TAKES_VALUE: Final = (
-    *("--socket", "--timeout", "--lines", "-n", "--on", "--for", "--slack", "--stay", "-s", "--signal", "--whom"),
-    *("--stream", "--grep", "-o", "--output", "--label", "--card", "--confirm", *_TIMES),
-)
+    from arje.ctl.verb import Operand, Option, Verb
+
+_MOST: Final = 10**6
 
 
 class UsageError(Exception):
     """The command line is wrong; the text says how."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints can be told in JSON as well."""
+class Arguments:
+    """What a command line says: ``verb``, ``labels`` (its operands), ``command``, and an attribute for each option.
 
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError."""
-        raise UsageError(f"{message} ({self.prog} --help)")
+    An option that a verb does not take is False.
+    """
+
+    strict = force = now = no_wait = dry_run = False
+
+    def __init__(self, verb: str, options: dict[str, Option]) -> None:
+        self.verb = verb
+        self.labels: list[str] = []
+        self.command: list[str] = []
+        for option in options.values():
+            setattr(self, option.dest, option.default)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
 
-def parse(words: list[str]) -> argparse.Namespace:
-    """Return the options; ``verb`` is the verb's own name. Raises UsageError, SystemExit for ``--help``."""
-    words = verb_first(list(_with_times(words)))
-    place, named = next(iter(_operands(words)), (len(words), None))
+def parse(words: list[str]) -> Arguments:
+    """Return what a command line says; ``verb`` is the verb's own name. Raises UsageError."""
+    words = verb_first(words)
+    place, named = next(_operands(words), (len(words), None))
     if named is not None and named not in NAMES:
-        raise UsageError(_unknown(named))
-    command: list[str] = []
-    if named == "run":
-        words, command = _command(words, place)
-    parser = _parser(NAMES[named] if named else None)
-    # Intermixed: options may stand between the services.
-    args: argparse.Namespace = parser.parse_intermixed_args(words[:place] + words[place + 1 :])
-    args.verb = NAMES[named or "status"]
-    args.command = command
+        if {"-h", "--help"}.intersection(words):
+            named, words = None, ["--help"]
+        else:
+            raise UsageError(_unknown(named))
+    name = NAMES[named or "status"]
+    verb = VERBS[name]
+    options = {each: option for option in (*GLOBALS, *verb.options) for each in option.names}
+    args = Arguments(name, options)
+    args.help_of = name if named else ""
+    try:
+        _read([*words[:place], *words[place + 1 :]], verb, options, args)
+        if not args.help and not args.version:
+            _count(verb, args)
+        if args.user and args.system:
+            raise UsageError("--user or --system, not both")
+    except UsageError as error:
+        raise UsageError(f"{error} (arjectl {name} --help)") from None
     if named == "monitor":  # hands know it as one that goes on
         args.follow = True
-    labels = getattr(args, "labels", None) or []
-    args.labels = [labels] if isinstance(labels, str) else labels  # a string is one operand: nargs="?"
     return args
-
-
-def _with_times(words: list[str]) -> Iterator[str]:
-    """Yield the words, a time that begins with a minus (``--since -5m``) in one with its option: it is none itself."""
-    rest = iter(words)
-    for word in rest:
-        if word in _TIMES and (value := next(rest, None)) is not None:
-            yield f"{word}={value}"
-        else:
-            yield word
 
 
 def verb_first(words: list[str]) -> list[str]:
@@ -75,17 +81,6 @@ def verb_first(words: list[str]) -> list[str]:
     return words
 
 
-def _command(words: list[str], place: int) -> tuple[list[str], list[str]]:
-    """Return the words of arjectl, and those of the command that it is to run: all from ``--`` or the first operand on."""
-    if "--" in words:
-        at = words.index("--")
-        return words[:at], words[at + 1 :]
-    for at, _ in _operands(words):
-        if at > place:
-            return words[:at], words[at:]
-    return words, []
-
-
 def _operands(words: list[str]) -> Iterator[tuple[int, str]]:
     """Yield the words that are neither options nor the values of options, with their places."""
     value = False
@@ -95,7 +90,7 @@ def _operands(words: list[str]) -> Iterator[tuple[int, str]]:
             return
         if not value and (not word.startswith("-") or word == "-"):
             yield place, word
-        value = not value and word in _TAKES_VALUE
+        value = not value and word in VALUED
 
 
 def _unknown(word: str) -> str:
@@ -106,119 +101,84 @@ def _unknown(word: str) -> str:
     return f"no verb {word!r}; {meant}arjectl status {word} (arjectl --help lists the verbs)"
 
 
-def _parser(chosen: str | None) -> Parser:
-    """Return the parser of one verb, or the one that knows them all for ``--help``; building all takes its time."""
-    common = Parser(add_help=False, allow_abbrev=False)
-    where = common.add_mutually_exclusive_group()
-    where.add_argument("--user", action="store_true", help="talk to the user's own manager")
-    where.add_argument("--system", action="store_true", help="talk to the system's manager")
-    where.add_argument("--socket", metavar="PATH", help="talk to the manager on this socket")
-    common.add_argument("--json", action="store_true", help="answer in JSON; logs: one object per line")
-    common.add_argument("--plain", action="store_true", help="no glyphs, no colours")
-    common.add_argument("--timeout", type=float, metavar="SEC", help="wait this long for the manager (exit 152)")
-    common.set_defaults(strict=False, force=False)
-    if chosen is None:
-        width = max(map(len, VERBS))
-        verbs = "\n".join(f"  {name:<{width}}  {_help(name)}" for name in VERBS)
-        return Parser(
-            prog="arjectl",
-            usage="arjectl [options] [VERB [operands]]",
-            description="Look at services and change them. Without a verb: status.",
-            epilog=f"verbs (arjectl VERB --help tells more):\n{verbs}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            parents=[common],
-            allow_abbrev=False,
-        )
-    verb = VERBS[chosen]
-    form = {"": "", "1": " {}", "?": " [{}]", "*": " [{} ...]", "+": " {} ..."}[verb.operands]
-    made = Parser(
-        prog=f"arjectl {chosen}",
-        usage=f"arjectl {chosen} [options]{form.format(verb.operand)}",  # to have it made costs an import
-        description=f"{_help(chosen).capitalize()}.",
-        parents=[common],
-        allow_abbrev=False,
-    )
-    if verb.operands:
-        nargs = None if verb.operands == "1" else verb.operands
-        made.add_argument("labels", nargs=nargs, metavar=verb.operand, default=[])
-    if chosen == "logs":
-        _log_options(made)
-    if chosen == "events":
-        made.add_argument("-f", "--follow", action="store_true", help="show new ones as they come")
-        made.add_argument("-n", "--lines", type=_lines, metavar="N", help="so many (100; with --since: all)")
-        made.add_argument("--since", metavar="TIME", help='not before: "10:00", "-5m", "2026-11-25 10:00", @EPOCH')
-    if chosen == "deps":
-        made.add_argument("--reverse", action="store_true", help="what depends on it")
-    if chosen == "plan":
-        made.add_argument("--on", metavar="FILE", help="on the host whose saved report (arjectl doctor --json) this is")
-    if chosen == "wait":
-        goals = ("ready", "running", "stopped", "done", "failed")
-        made.add_argument("--for", dest="goal", choices=goals, help="wait for this state, whoever brings it about")
-    if chosen == "apply":
-        made.add_argument(
-            "--confirm", type=_seconds, metavar="SEC", help="go back if what it touches is not ready by then"
-        )
-    if chosen == "rollback":
-        made.add_argument("--list", action="store_true", help="the sets that can be gone back to")
-    if chosen == "kill":
-        made.add_argument("-s", "--signal", default="TERM", metavar="SIG", help="by name or number (TERM)")
-        made.add_argument("--whom", choices=("main", "all"), default="main", help="whose processes (main)")
-    if chosen == "stop":
-        made.add_argument("--force", action="store_true", help="stop what needs them first")
-    if chosen == "harden":
-        made.add_argument("--for", dest="seconds", type=_seconds, metavar="SEC", help="watch so long (until Ctrl-C)")
-        made.add_argument("--slack", type=_percent, default=0, metavar="PERCENT", help="unseen calls of a set (0)")
-        made.add_argument("--try", dest="attempt", action="store_true", help="run it so; go back when that fails")
-        made.add_argument("--stay", type=_seconds, default=5.0, metavar="SEC", help="with --try: watch so long (5)")
-        made.add_argument("--write", action="store_true", help="with --try: keep the card when it has passed")
-    if chosen in ("enable", "disable", "mask"):
-        what = "start" if chosen == "enable" else "stop"
-        made.add_argument("--now", action="store_true", help=f"{what} them as well")
-    if chosen == "run":
-        made.add_argument("--label", metavar="NAME", default="", help="what it is called (run-1, run-2, …)")
-        made.add_argument("--card", metavar="FILE", help="a card that the command is put into")
-        made.add_argument("--wait", action="store_true", help="show what it writes, and end with its exit status")
-        made.add_argument("--remain", action="store_true", help="keep its card until the next boot")
-    if chosen.startswith("is-"):
-        made.add_argument("--quiet", "-q", action="store_true", help="say nothing, only exit")
-    if verb.strict:
-        made.add_argument("--strict", action="store_true", help="degraded is an error (exit 154)")
-    return made
+def _read(words: list[str], verb: Verb, options: dict[str, Option], args: Arguments) -> None:
+    """Sort the words into options, operands and a command. Raises UsageError."""
+    command = verb.command
+    before = sum(operand.many == "" for operand in verb.operands) if command else 0
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            (args.command if command else args.labels).extend(rest)
+        elif word.startswith("-") and word != "-":
+            _option(word, rest, options, args)
+        elif command and len(args.labels) == before and "--" not in words:
+            args.command = [word, *rest]
+        else:
+            args.labels.append(word)
 
 
-def _log_options(made: Parser) -> None:
-    made.add_argument("-f", "--follow", action="store_true", help="show new lines as they come")
-    made.add_argument("-n", "--lines", type=_lines, metavar="N", help="lines per service (100; with --since: all)")
-    made.add_argument("--since", metavar="TIME", help='not before: "10:00", "-5m", "2026-11-25 10:00", @EPOCH')
-    made.add_argument("--until", metavar="TIME", help="not after")
-    made.add_argument("--life", action="store_true", help="only of the current or latest life of each service")
-    made.add_argument("--stream", choices=("stdout", "stderr"), help="only of this stream")
-    made.add_argument("--grep", metavar="TEXT", help="only lines with this text in them")
-    forms = ("short", "json", "cat", "with-time-zone")
-    made.add_argument("-o", "--output", choices=forms, default="short", metavar="FORM", help=", ".join(forms))
+def _option(word: str, rest: Iterator[str], options: dict[str, Option], args: Arguments) -> None:
+    """Take one option with its value, or several short ones in a word (``-fn5``). Raises UsageError."""
+    name, equals, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:])
+    option = options.get(name)
+    if option is None:
+        raise UsageError(_strange(name, options))
+    if option.kind == "flag":
+        if equals:
+            raise UsageError(f"{name} takes no value")
+        setattr(args, option.dest, True)
+        if value:
+            _option(f"-{value}", rest, options, args)
+        return
+    if not equals and not value:
+        taken = next(rest, None)
+        if taken is None:
+            raise UsageError(f"{name}: its value is missing: {option}")
+        value = taken
+    setattr(args, option.dest, _value(name, value, option))
 
 
-def _help(name: str) -> str:
-    verb = VERBS[name]
-    return verb.help + (f" (also: {', '.join(verb.aliases)})" if verb.aliases else "")
+def _strange(name: str, options: dict[str, Option]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    return f"no option {name}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _percent(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 100:
-        raise ValueError
-    return number
+def _value(name: str, text: str, option: Option) -> object:
+    """Return the value that a word stands for. Raises UsageError."""
+    if option.choices and text not in option.choices:
+        raise UsageError(f"{name}: {text!r} is none of {', '.join(option.choices)}")
+    if option.kind in ("number", "percent"):
+        most = 100 if option.kind == "percent" else _MOST
+        if not (text.isascii() and text.isdecimal() and int(text[:9]) <= most):
+            raise UsageError(f"{name}: {text!r} is no number from 0 to {most}")
+        return int(text)
+    if option.kind == "seconds":
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= _MOST:
+            raise UsageError(f"{name}: {text!r} is no number of seconds")
+        return number
+    return text
 
 
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 1_000_000:
-        raise ValueError
-    return number
+def _count(verb: Verb, args: Arguments) -> None:
+    """Check how many operands there are, and those that are one of some words. Raises UsageError."""
+    operands = [operand for operand in verb.operands if operand.kind != "command"]
+    least = sum(operand.many in ("", "+") for operand in operands)
+    endless = any(operand.many in ("*", "+") for operand in operands)
+    if len(args.labels) < least:
+        missing = operands[len(args.labels)] if len(args.labels) < len(operands) else operands[-1]
+        raise UsageError(f"{_what(missing)} is missing")
+    if len(args.labels) > len(operands) and not endless:
+        raise UsageError(f"{args.labels[len(operands)]!r}: one word too many")
+    for word, operand in zip(args.labels, operands, strict=False):
+        if operand.choices and word not in operand.choices:
+            raise UsageError(f"{word!r} is none of {', '.join(operand.choices)}")
 
 
-def _lines(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 10**6:
-        raise ValueError
-    return number
+def _what(operand: Operand) -> str:
+    return f"one of {', '.join(operand.choices)}" if operand.choices else operand.name

@@ -11,9 +11,9 @@ from arje.ctl.words import clock, many
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
@@ -21,7 +21,7 @@ _ALL = 10**6
 _SOME = 100
 
 
-def events(client: Client, args: Namespace, paper: Paper) -> int:
+def events(client: Client, args: Arguments, paper: Paper) -> int:
     """Show changes of state, and with ``-f`` those that come. Raises UsageError."""
     since = when("--since", args.since)
     lines = args.lines if args.lines is not None else _ALL if since is not None else _SOME

@@ -10,13 +10,13 @@ from arje.ctl.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.words import Paper
 
 
-def harden(client: Client, args: Namespace, paper: Paper) -> int:
+def harden(client: Client, args: Arguments, paper: Paper) -> int:
     """Watch a service for a time, or until Ctrl-C or its end; propose a card, and try it when asked to."""
     label = args.labels[0]
     result = client.call("Observe", label=label)["result"]

@@ -10,14 +10,14 @@ from arje.ctl.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
 
-def set_limits(client: Client, args: Namespace, paper: Paper) -> int:
+def set_limits(client: Client, args: Arguments, paper: Paper) -> int:
     """Change limits of one service. Raises UsageError."""
     label, *words = args.labels
     found = client.call("Set", label=label, changes=_changes(words))

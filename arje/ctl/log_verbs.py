@@ -14,10 +14,10 @@ from arje.ctl.words import clock, escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterator
     from typing import Any, Final
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
@@ -28,7 +28,7 @@ _ALL: Final = 10**6  # lines: the most that can be asked for
 _SOME: Final = 100
 
 
-def logs(client: Client, args: Namespace, paper: Paper) -> int:
+def logs(client: Client, args: Arguments, paper: Paper) -> int:
     """Show lines of services, and with ``-f`` those that come. Raises UsageError."""
     form = "json" if args.json else args.output
     for line in _lines(client, args):
@@ -38,7 +38,7 @@ def logs(client: Client, args: Namespace, paper: Paper) -> int:
     return Query.TRUE
 
 
-def _lines(client: Client, args: Namespace) -> Iterator[Data]:
+def _lines(client: Client, args: Arguments) -> Iterator[Data]:
     since, until = when("--since", args.since), when("--until", args.until)
     lines = args.lines if args.lines is not None else _ALL if since is not None or args.life else _SOME
     picks = {

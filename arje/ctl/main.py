@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 
 from arje.ctl.arguments import UsageError, parse
 from arje.ctl.client import CallError, Client, TimedOut, Unreachable
 from arje.ctl.exitcodes import Action, Query
-from arje.ctl.verbs import VERBS, Verb
-from arje.ctl.words import Paper, escape
+from arje.ctl.verbs import VERBS
+from arje.ctl.words import Paper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from arje.ctl.arguments import Arguments
+    from arje.ctl.verb import Verb
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return its exit code (ctl/exitcodes.py)."""
     words = sys.argv[1:] if argv is None else argv
+    if sys.stdout.encoding != "utf-8" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a locale cannot write is shown as Python writes it
     try:
         args = parse(words)
     except UsageError as error:
-        return _complain("usage", str(error), Action.USAGE, in_json="--json" in words)
+        return complain("usage", str(error), Action.USAGE, in_json="--json" in words)
     try:
-        code = _run(VERBS[args.verb], args, Paper(sys.stdout, plain=args.plain))
+        code = _told(args) if args.help or args.version else _run(VERBS[args.verb], args)
         sys.stdout.flush()
     except UsageError as error:
-        return _complain("usage", str(error), Action.USAGE, in_json=args.json)
+        return complain("usage", str(error), Action.USAGE, in_json=args.json)
     except BrokenPipeError:  # the reader has seen enough: head(1)
+        import os
+
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Query.TRUE
     except KeyboardInterrupt:
@@ -37,61 +40,54 @@ def main(argv: list[str] | None = None) -> int:
     return int(code)
 
 
-def _run(verb: Verb, args: Namespace, paper: Paper) -> int:
+def _told(args: Arguments) -> int:
+    """Answer ``--help`` and ``--version``, which need no manager."""
+    if args.version:
+        from arje import __version__
+
+        print(f"arjectl {__version__}")
+    else:
+        from arje.ctl import usage
+
+        print(usage.of_verb(args.help_of) if args.help_of else usage.of_all())
+    return Query.TRUE
+
+
+def _run(verb: Verb, args: Arguments) -> int:
+    paper = Paper(sys.stdout, plain=args.plain, quiet=args.quiet)
     try:
-        if not verb.needs_manager:
-            return verb.run(None, args, paper)  # type: ignore[arg-type]
+        if verb.manager == "no":
+            return verb.load()(None, args, paper)  # type: ignore[arg-type]
         client = Client(args.socket or _socket(args), args.timeout)
         try:
-            return verb.run(client, args, paper)
+            return verb.load()(client, args, paper)
         finally:
             client.close()
     except Unreachable as error:
-        return _complain("unreachable", str(error), Action.UNREACHABLE, in_json=args.json)
+        return complain("unreachable", str(error), Action.UNREACHABLE, in_json=args.json)
     except TimedOut:
         text = f"no answer in {args.timeout:g} s; the manager goes on with the request"
-        return _complain("timeout", text, Action.TIMED_OUT, in_json=args.json)
+        return complain("timeout", text, Action.TIMED_OUT, in_json=args.json)
     except CallError as error:
-        text, code = _refused(verb, args, error)
-        return _complain(error.name, text, code, in_json=args.json)
+        from arje.ctl import refusals
+
+        text, code = refusals.told(verb, args, error)
+        return complain(error.name, text, code, in_json=args.json)
 
 
-def _socket(args: Namespace) -> str:
+def _socket(args: Arguments) -> str:
     from arje import paths  # costs as much as all the rest; who names a socket need not wait for it
 
     return str(paths.default_socket(user=True if args.user else False if args.system else None))
 
 
-def _refused(verb: Verb, args: Namespace, error: CallError) -> tuple[str, int]:
-    """Return an error reply in words, and its exit code."""
-    told = error.parameters
-    if error.name == "NoSuchService":
-        nearest = f"; did you mean {told['nearest']}?" if told.get("nearest") else ""
-        if problems := told.get("problems"):
-            from arje.ctl.forecast import problem_text
+def complain(name: str, text: str, code: int, *, in_json: bool) -> int:
+    """Say what is wrong, on stderr and for programs as JSON on stdout; return the exit code."""
+    from arje.ctl.words import escape
 
-            nearest = f"; its card cannot be loaded: {'; '.join(map(problem_text, problems))}"
-        code = Query.NO_SUCH_SERVICE if verb.query else Action.NO_SUCH_SERVICE
-        return f"no service {told.get('label')!r}{nearest}", code
-    if error.name == "PermissionDenied":
-        text = f"user {told.get('uid')} may look, not change: become root or the manager's user"
-        return text, Action.NO_PERMISSION
-    if error.name == "NotRunning":
-        return f"{told.get('label')} is {told.get('state')}: it has no process to change", Action.NOT_RUNNING
-    if error.name == "CannotSet":
-        from arje.ctl import limits_verbs
-
-        code = Action.USAGE if args.verb in ("set", "harden") else Action.CARD_INVALID
-        return limits_verbs.cannot(told["problems"]), code
-    if error.name == "BadReport":
-        return str(told.get("message")), Action.USAGE
-    if error.name == "Ordering":
-        return str(told.get("message")), Action.FAILED
-    return f"the manager says {error.name}: {json.dumps(told)}", Action.FAILED
-
-
-def _complain(name: str, text: str, code: int, *, in_json: bool) -> int:
     if in_json:
+        import json
+
         print(json.dumps({"error": name, "message": text, "code": int(code)}))
     print(f"arjectl: {escape(text)}", file=sys.stderr)
     return int(code)

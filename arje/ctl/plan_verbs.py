@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 
 from arje.ctl import doctor, forecast, render
+from arje.ctl.answers import in_json, verdict
 from arje.ctl.arguments import UsageError
 from arje.ctl.client import CallError
 from arje.ctl.exitcodes import Action
-from arje.ctl.verbs import in_json, verdict
 from arje.ctl.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any, Final
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
 _LARGEST: Final = 900_000  # bytes of a request with a card in it; the manager hangs up at a mebibyte
 
 
-def plan(client: Client, args: Namespace, paper: Paper) -> int:
+def plan(client: Client, args: Arguments, paper: Paper) -> int:
     """What the cards on disk would change, or what a start of one would get. Raises UsageError."""
     if args.labels:
         return _plan_one(client, args, paper)
@@ -40,7 +40,7 @@ def plan(client: Client, args: Namespace, paper: Paper) -> int:
     return Action.CARD_INVALID if found["problems"] else Action.DONE
 
 
-def _plan_one(client: Client, args: Namespace, paper: Paper) -> int:
+def _plan_one(client: Client, args: Arguments, paper: Paper) -> int:
     """What a start of one service, or of the cards in a file, would do here or on another host."""
     word, on, where = args.labels[0], None, "here"
     if args.on:
@@ -75,8 +75,11 @@ def _check(client: Client, file: str, on: Any) -> dict[str, Any]:
     return {"forecasts": [], "problems": [problem]}
 
 
-def apply(client: Client, args: Namespace, paper: Paper) -> int:
+def apply(client: Client, args: Arguments, paper: Paper) -> int:
     """Take the cards on disk, all or none."""
+    if args.dry_run:
+        args.labels, args.on = [], None
+        return plan(client, args, paper)
     more = {} if args.confirm is None else {"confirm_ms": round(args.confirm * 1000)}
     found = client.call("Apply", token=args.labels[0] if args.labels else "", **more)["plan"]
     if args.json:
@@ -112,7 +115,7 @@ def _told(found: dict[str, Any], paper: Paper) -> None:
         paper.line("Confirmed: all that was touched is up.")
 
 
-def rollback(client: Client, args: Namespace, paper: Paper) -> int:
+def rollback(client: Client, args: Arguments, paper: Paper) -> int:
     """Go back to an earlier set of cards, or tell which there are."""
     if args.list:
         return _sets(client, args, paper)
@@ -141,7 +144,7 @@ def rollback(client: Client, args: Namespace, paper: Paper) -> int:
     return verdict(found["results"], strict=args.strict)
 
 
-def _sets(client: Client, args: Namespace, paper: Paper) -> int:
+def _sets(client: Client, args: Arguments, paper: Paper) -> int:
     """The sets that can be gone back to, the latest first."""
     from arje.ctl.words import clock
 

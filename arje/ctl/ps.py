@@ -9,10 +9,10 @@ from arje.ctl.words import duration, escape, many, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterator
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HEAD = f"{'PID':>7}  {'USER':<8}  S  {'THR':>3}  {'MEM':>5}  {'CPU':>7}  COMMAND"
 
 
-def ps(client: Client, args: Namespace, paper: Paper) -> int:
+def ps(client: Client, args: Arguments, paper: Paper) -> int:
     """Show the processes of services, a tree for each service that has some."""
     services = client.call("Processes", labels=args.labels)["services"]
     if args.json:

@@ -12,14 +12,14 @@ from arje.ctl.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
 
-def run(client: Client, args: Namespace, paper: Paper) -> int:
+def run(client: Client, args: Arguments, paper: Paper) -> int:
     """Start a command; with ``--wait`` show what it writes, and return its exit status."""
     label = args.label or (args.labels[0] if args.labels else "")
     if len(args.labels) > 1 or (args.label and args.labels):

@@ -8,22 +8,22 @@ from arje.ctl.words import duration, escape, many
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterator
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
     Data = dict[str, Any]
 
 
-def show(client: Client, args: Namespace, paper: Paper) -> int:
+def show(client: Client, args: Arguments, paper: Paper) -> int:
     """Be one of the two verbs."""
     return (sockets if args.verb == "sockets" else paths)(client, args, paper)
 
 
-def sockets(client: Client, args: Namespace, paper: Paper) -> int:
+def sockets(client: Client, args: Arguments, paper: Paper) -> int:
     """Show what is listened on: where, for whom, whether it is open, how many connections are served."""
     rows = [
         socket
@@ -52,7 +52,7 @@ def _cells(row: Data) -> tuple[str, ...]:
     return row["listen"], row["service"], state, row["activated"], count
 
 
-def paths(client: Client, args: Namespace, paper: Paper) -> int:
+def paths(client: Client, args: Arguments, paper: Paper) -> int:
     """Show which paths start which services."""
     rows = [
         {"path": path, "service": service["label"], "state": service["state"], "watched": path in service["awaits"]}

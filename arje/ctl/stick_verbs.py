@@ -10,49 +10,49 @@ from arje.ctl.words import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
 
-def enable(client: Client, args: Namespace, paper: Paper) -> int:
+def enable(client: Client, args: Arguments, paper: Paper) -> int:
     """Let the manager start services by itself."""
     return _written(client, args, paper, "Enable", "Start")
 
 
-def disable(client: Client, args: Namespace, paper: Paper) -> int:
+def disable(client: Client, args: Arguments, paper: Paper) -> int:
     """Let it start them no more."""
     return _written(client, args, paper, "Disable", "Stop")
 
 
-def mask(client: Client, args: Namespace, paper: Paper) -> int:
+def mask(client: Client, args: Arguments, paper: Paper) -> int:
     """Let nothing start services."""
     return _written(client, args, paper, "Mask", "Stop")
 
 
-def unmask(client: Client, args: Namespace, paper: Paper) -> int:
+def unmask(client: Client, args: Arguments, paper: Paper) -> int:
     """Take masks away."""
     return _written(client, args, paper, "Unmask")
 
 
-def pin(client: Client, args: Namespace, paper: Paper) -> int:
+def pin(client: Client, args: Arguments, paper: Paper) -> int:
     """Keep services as they are, started or stopped."""
     return _written(client, args, paper, "Pin")
 
 
-def unpin(client: Client, args: Namespace, paper: Paper) -> int:
+def unpin(client: Client, args: Arguments, paper: Paper) -> int:
     """Take pins out."""
     return _written(client, args, paper, "Unpin")
 
 
-def reset_failed(client: Client, args: Namespace, paper: Paper) -> int:
+def reset_failed(client: Client, args: Arguments, paper: Paper) -> int:
     """Forget failures."""
     return _told(args, paper, client.call("ResetFailed", labels=args.labels)["results"])
 
 
-def _written(client: Client, args: Namespace, paper: Paper, method: str, now: str = "") -> int:
+def _written(client: Client, args: Arguments, paper: Paper, method: str, now: str = "") -> int:
     results = client.call(method, labels=args.labels)["results"]
     failed = any(result["result"] == "failed" for result in results)
     if not now or not args.now or failed:
@@ -64,12 +64,12 @@ def _written(client: Client, args: Namespace, paper: Paper, method: str, now: st
         _lines(paper, results)
         for found in more:
             render.result(paper, found)
-    from arje.ctl.verbs import verdict
+    from arje.ctl.answers import verdict
 
     return verdict(more, strict=False)
 
 
-def _told(args: Namespace, paper: Paper, results: list[dict[str, Any]]) -> int:
+def _told(args: Arguments, paper: Paper, results: list[dict[str, Any]]) -> int:
     if args.json:
         paper.line(json.dumps(results, ensure_ascii=True))
     else:
@@ -83,11 +83,11 @@ def _lines(paper: Paper, results: list[dict[str, Any]]) -> None:
         paper.line(f"{found['label']}: {escape(said.get(found['result'], found['detail']))}")
 
 
-def scale(client: Client, args: Namespace, paper: Paper) -> int:
+def scale(client: Client, args: Arguments, paper: Paper) -> int:
     """Let a template have so many copies."""
     from arje.ctl import forecast
+    from arje.ctl.answers import verdict
     from arje.ctl.arguments import UsageError
-    from arje.ctl.verbs import verdict
 
     if len(args.labels) != 2 or not args.labels[1].isascii() or not args.labels[1].isdecimal():
         raise UsageError("scale what to how many? arjectl scale web@ 3")
@@ -127,7 +127,7 @@ def _read(file: str) -> dict[str, Any]:
     return found
 
 
-def cat(client: Client, args: Namespace, paper: Paper) -> int:
+def cat(client: Client, args: Arguments, paper: Paper) -> int:
     """Show every file that made cards, each below its name."""
     files = [_read(file) for label in args.labels for file in client.call("Cat", label=label)["files"]]
     if args.json:

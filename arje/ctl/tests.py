@@ -8,29 +8,29 @@ from arje.ctl.exitcodes import Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Callable
     from typing import Any
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
 
     Service = dict[str, Any]
 
 
-def _each(client: Client, args: Namespace, paper: Paper, word: Callable[[Service], str], good: tuple[str, ...]) -> bool:
+def _each(client: Client, args: Arguments, paper: Paper, word: Callable[[Service], str], good: tuple[str, ...]) -> bool:
     """Say a word of each service; return whether one of them is a good one."""
     services = client.call("List", labels=args.labels, full=False)["services"]
     words = {service["label"]: word(service) for service in services}
     if args.json:
         paper.line(json.dumps(words, ensure_ascii=True))
-    elif not args.quiet:
+    else:
         for each in words.values():
             paper.line(each)
     return any(each in good for each in words.values())
 
 
-def is_active(client: Client, args: Namespace, paper: Paper) -> int:
+def is_active(client: Client, args: Arguments, paper: Paper) -> int:
     """Whether one is up; 3 when none is."""
 
     def word(service: Service) -> str:
@@ -39,7 +39,7 @@ def is_active(client: Client, args: Namespace, paper: Paper) -> int:
     return Query.TRUE if _each(client, args, paper, word, ("active",)) else Query.NOT_RUNNING
 
 
-def is_ready(client: Client, args: Namespace, paper: Paper) -> int:
+def is_ready(client: Client, args: Arguments, paper: Paper) -> int:
     """Whether one is ready; 3 when none is."""
 
     def word(service: Service) -> str:
@@ -48,12 +48,12 @@ def is_ready(client: Client, args: Namespace, paper: Paper) -> int:
     return Query.TRUE if _each(client, args, paper, word, ("ready",)) else Query.NOT_RUNNING
 
 
-def is_failed(client: Client, args: Namespace, paper: Paper) -> int:
+def is_failed(client: Client, args: Arguments, paper: Paper) -> int:
     """Whether one has failed."""
     return _truth(_each(client, args, paper, lambda service: str(service["state"]), ("failed",)))
 
 
-def is_enabled(client: Client, args: Namespace, paper: Paper) -> int:
+def is_enabled(client: Client, args: Arguments, paper: Paper) -> int:
     """Whether the manager starts one by itself."""
 
     def word(service: Service) -> str:
@@ -62,7 +62,7 @@ def is_enabled(client: Client, args: Namespace, paper: Paper) -> int:
     return _truth(_each(client, args, paper, word, ("enabled",)))
 
 
-def is_degraded(client: Client, args: Namespace, paper: Paper) -> int:
+def is_degraded(client: Client, args: Arguments, paper: Paper) -> int:
     """Whether one lacks isolation that its card asks for."""
 
     def word(service: Service) -> str:
@@ -74,7 +74,7 @@ def is_degraded(client: Client, args: Namespace, paper: Paper) -> int:
     return _truth(any(service["isolation"]["degradations"] for service in services))
 
 
-def is_system_running(client: Client, args: Namespace, paper: Paper) -> int:
+def is_system_running(client: Client, args: Arguments, paper: Paper) -> int:
     """Whether all that is wanted is up: running, or else starting, degraded (something has failed), or stopping."""
     manager = client.call("GetManager")["manager"]
     counts = manager["counts"]
@@ -87,7 +87,7 @@ def is_system_running(client: Client, args: Namespace, paper: Paper) -> int:
         word = "starting"
     if args.json:
         paper.line(json.dumps({"state": word}))
-    elif not args.quiet:
+    else:
         paper.line(word)
     return _truth(word == "running")
 

@@ -10,9 +10,9 @@ from arje.ctl.words import clock, duration, escape, many
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterator
 
+    from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.render import Data
     from arje.ctl.words import Paper
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("NEXT", "LEFT", "LAST", "PASSED", "SERVICE", "WHAT")
 
 
-def timers(client: Client, args: Namespace, paper: Paper) -> int:
+def timers(client: Client, args: Arguments, paper: Paper) -> int:
     """The verb: the timers of some services, or of all that have one."""
     services = client.call("List", labels=args.labels, full=False)["services"]
     timed = [service for service in services if service["timer"]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 
 TYPE_CHECKING = False  # typing itself costs a tenth of arjectl's time
@@ -68,6 +66,8 @@ def clock(wall: float) -> str:
 
 def because(loss: dict[str, Any]) -> str:
     """Return why a degradation happened: errno and system call when one refused, else the cause, and the detail."""
+    import errno
+
     number = loss.get("errno") or 0
     how = f"{errno.errorcode.get(number, number)} at {loss['syscall']}" if number else str(loss["cause"])
     return f"{how} ({loss['detail']})" if loss.get("detail") else how
@@ -78,17 +78,31 @@ def many(count: int, word: str) -> str:
     return f"{count} {word}{'s' * (count != 1)}"
 
 
+def _has_glyphs(out: TextIO) -> bool:
+    """Whether a terminal takes more than ASCII, as locale(7) has it: what is set first counts, else the encoding."""
+    import os
+
+    named = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), out.encoding or "")
+    return "utf8" in named.lower().replace("-", "")
+
+
 class Paper:
     """Where output goes: a terminal gets glyphs and colours (unless NO_COLOR is set), anything else plain columns."""
 
-    def __init__(self, out: TextIO, *, plain: bool = False) -> None:
+    def __init__(self, out: TextIO, *, plain: bool = False, quiet: bool = False) -> None:
         self._out = out
-        self.rich = out.isatty() and not plain
-        self.colour = self.rich and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self.quiet = quiet
+        self.rich = self.colour = False
+        if out.isatty() and not plain:
+            import os
+
+            self.rich = _has_glyphs(out)
+            self.colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def line(self, text: str = "") -> None:
-        """Write one line."""
-        self._out.write(text + "\n")
+        """Write one line, unless nothing is to be said."""
+        if not self.quiet:
+            self._out.write(text + "\n")
 
     def paint(self, text: str, code: str) -> str:
         """Return the text in a colour, when there are colours."""

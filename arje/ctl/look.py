@@ -1,0 +1,162 @@
+"""Verbs that only look: each asks the manager once, and shows the answer as a page or as JSON."""
+
+from __future__ import annotations
+
+from arje.ctl.answers import in_json
+from arje.ctl.exitcodes import Query
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from arje.ctl.arguments import Arguments
+    from arje.ctl.client import Client
+    from arje.ctl.words import Paper
+
+
+def status(client: Client, args: Arguments, paper: Paper) -> int:
+    """The table of services, or some in detail; 3 when one that was named is not up."""
+    from arje.ctl import render
+
+    services = client.call("List", labels=args.labels, full=bool(args.labels), look=bool(args.labels))["services"]
+    manager = client.call("GetManager")["manager"]
+    if args.json:
+        in_json(paper, {"manager": manager, "services": services})
+    elif args.labels:
+        from arje.ctl import detail
+
+        for number, service in enumerate(services):
+            if number:
+                paper.line()
+            detail.detail(paper, service)
+    else:
+        render.table(paper, manager, services)
+        if any(service["isolation"]["degradations"] for service in services):
+            paper.line()
+            render.degradations(paper, services)
+    if not args.labels or all(service["up"] for service in services):
+        return Query.TRUE
+    return Query.NOT_RUNNING
+
+
+def list_(client: Client, args: Arguments, paper: Paper) -> int:
+    """Labels and states."""
+    services = client.call("List", labels=args.labels, full=False)["services"]
+    if args.json:
+        in_json(paper, services)
+        return Query.TRUE
+    width = max((len(service["label"]) for service in services), default=0)
+    for service in services:
+        state = paper.state(service["state"])
+        paper.line(f"{paper.mark(service['state'])}{service['label']:<{width}}  {state}")
+    return Query.TRUE
+
+
+def show(client: Client, args: Arguments, paper: Paper) -> int:
+    """Every field of services, or one. Raises UsageError."""
+    import json
+
+    from arje.ctl.words import escape
+
+    services = client.call("List", labels=args.labels, full=True)["services"]
+    if args.property:
+        services = _only(services, args.property)
+    if args.json:
+        in_json(paper, services)
+        return Query.TRUE
+    for number, service in enumerate(services):
+        if number and not args.property:
+            paper.line()
+        for name, value in service.items():
+            text = escape(value) if isinstance(value, str) else json.dumps(value)
+            paper.line(text if args.property else f"{name}={text}")
+    return Query.TRUE
+
+
+def _only(services: list[dict[str, object]], field: str) -> list[dict[str, object]]:
+    """Return one field of each service; a part of a field is named with dots (``isolation.granted``)."""
+    found = []
+    for service in services:
+        value: object = service
+        for name in field.split("."):
+            if not isinstance(value, dict) or name not in value:
+                from arje.ctl.arguments import UsageError
+
+                known = f"; there are: {', '.join(value)}" if isinstance(value, dict) else ""
+                raise UsageError(f"no field {field!r}{known}")
+            value = value[name]
+        found.append({field: value})
+    return found
+
+
+def why(client: Client, args: Arguments, paper: Paper) -> int:
+    """The causal chain of a service's state."""
+    from arje.ctl import render
+
+    chain = client.call("Why", label=args.labels[0])["chain"]
+    in_json(paper, chain) if args.json else render.why(paper, chain)
+    return Query.TRUE
+
+
+def history(client: Client, args: Arguments, paper: Paper) -> int:
+    """The last states of services, each with its cause."""
+    from arje.ctl import render
+
+    services = client.call("List", labels=args.labels, full=True)["services"]
+    if args.json:
+        in_json(paper, {service["label"]: service["history"] for service in services})
+    else:
+        render.history(paper, services)
+    return Query.TRUE
+
+
+def deps(client: Client, args: Arguments, paper: Paper) -> int:
+    """What a service depends on, or what depends on it."""
+    from arje.ctl import deps
+
+    tree = client.call("Deps", label=args.labels[0], reverse=args.reverse)["tree"]
+    in_json(paper, tree) if args.json else deps.show(paper, tree)
+    return Query.TRUE
+
+
+def degradations(client: Client, args: Arguments, paper: Paper) -> int:
+    """What was asked for and not granted."""
+    from arje.ctl import render
+
+    services = client.call("List", labels=args.labels, full=False, look=True)["services"]
+    if args.json:
+        in_json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
+    else:
+        render.degradations(paper, services)
+        render.degradations_summary(paper, services)
+    return Query.TRUE
+
+
+def doctor(client: Client, args: Arguments, paper: Paper) -> int:
+    """What this machine can isolate."""
+    from arje.ctl import doctor
+
+    report = client.call("Doctor")
+    in_json(paper, report) if args.json else doctor.show(paper, report)
+    return Query.TRUE
+
+
+def schema(client: Client, args: Arguments, paper: Paper) -> int:
+    """The JSON schema of a card."""
+    import json
+
+    paper.line(json.dumps(client.call("Schema")["schema"], indent=None if args.json else 2))
+    return Query.TRUE
+
+
+def ping(client: Client, args: Arguments, paper: Paper) -> int:
+    """Whether a manager answers."""
+    answer = client.call("Ping")
+    in_json(paper, answer) if args.json else paper.line(f"arje {answer['version']}, pid {answer['pid']}")
+    return Query.TRUE
+
+
+def version(client: Client, args: Arguments, paper: Paper) -> int:
+    """Arjectl's own version."""
+    from arje import __version__
+
+    in_json(paper, {"version": __version__}) if args.json else paper.line(f"arjectl {__version__}")
+    return Query.TRUE
