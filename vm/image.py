@@ -104,7 +104,7 @@ def _base() -> Path:
         for name, text in kernel.indexes(modules).items():
             tree.file(f"/usr/lib/modules/{linux.release}/{name}", text.encode())
         tree.file("/etc/arje/needs", "".join(f"{name}\n" for name in (*_NEEDS, *sorted(libraries))).encode())
-        _furnish(tree)
+        furnish(tree)
         _replace(path, tree.encode(), "base-*.cpio")
     return path
 
@@ -193,6 +193,14 @@ def compiled(source: Path) -> bytes:
     return _output("gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", source)
 
 
+def compiled_text(text: str) -> bytes:
+    """Compile the text of a program, static and small. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "program.c")
+        path.write_text(text)
+        return compiled(path)
+
+
 def _output(*command: str | Path) -> bytes:
     """Run a command that writes the file behind its ``-o``, and return what it wrote. Raises CalledProcessError."""
     with tempfile.TemporaryDirectory() as directory:
@@ -201,7 +209,7 @@ def _output(*command: str | Path) -> bytes:
         return out.read_bytes()
 
 
-def _furnish(tree: Tree) -> None:
+def furnish(tree: Tree) -> None:
     """What else a root directory has: a merged /usr, mount points, two users, and busybox under all its names."""
     for name in ("bin", "sbin", "lib", "lib64"):
         tree.directory(f"/usr/{name}")
