@@ -45,11 +45,10 @@ def fingerprint() -> str:
     Not when they were written: files that were copied, or packed for a machine, have other times or none.
     """
     place = Path(__file__).parent
-    files = sorted(name for name in os.listdir(place) if name.endswith(".py"))
     said = hashlib.sha256(arje.__version__.encode())
-    for name in files:
-        data = (place / name).read_bytes()
-        said.update(f"{name} {len(data)} ".encode() + data)
+    for file in sorted(place.glob("*.py")):
+        data = file.read_bytes()
+        said.update(f"{file.name} {len(data)} ".encode() + data)
     return said.hexdigest()
 
 
