@@ -2,8 +2,8 @@
 
 dataclasses, attrs and namedtuple write the methods of each class as text and compile it; ``re`` compiles each pattern. What
 comes out depends on the text and on this very Python alone. So a shelf from texts to code is right whatever else has
-changed: a text that is not on it is compiled as always. ``python3 -m arje.readymade`` makes the shelf, beside this file;
-``vm/build`` ships one. It is looked at only while the manager is imported, and nothing stays replaced after that.
+changed: a text that is not on it is compiled as always. ``python3 -m arje.init.shelving`` makes the shelf, beside this
+file; ``vm/build`` ships one. It is looked at only while the manager is imported, and nothing stays replaced after that.
 
 No ``annotations`` of the future here: compile(), called in our place for others, would inherit them.
 """
@@ -121,18 +121,8 @@ def _standing_in(room: dict[str, Any], name: str, other: Callable[..., Any]) -> 
             room[name] = before
 
 
-def main(file: Path = FILE) -> None:
-    """Import the manager, keep what that compiled. Raises OSError."""
-    from arje import later
-
-    later.put_off()
-    shelf = Shelf({}, fill=True)
-    with used(shelf):
-        import arje.init.daemon  # noqa: F401 - what matters is what it imports
+def save(shelf: Shelf, file: Path = FILE) -> None:
+    """Write a shelf, whole. Raises OSError."""
     half = file.with_name(f".{file.name}.{os.getpid()}")
     half.write_bytes(_HEAD + marshal.dumps(dict(sorted(shelf.codes.items()))))
     half.rename(file)
-
-
-if __name__ == "__main__":
-    main(*(Path(word) for word in sys.argv[1:2]))

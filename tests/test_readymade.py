@@ -39,7 +39,7 @@ def python(*words: str) -> str:
 
 
 def test_what_the_manager_compiles_at_import_is_all_on_the_shelf(tmp_path: Path) -> None:
-    python("-m", "arje.readymade", str(tmp_path / "codes"))
+    python("-m", "arje.init.shelving", str(tmp_path / "codes"))
     known, new = map(int, python("-c", IMPORT, str(tmp_path / "codes")).split())
     assert known > 500
     assert new == 0

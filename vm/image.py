@@ -133,7 +133,7 @@ def arje_tree() -> Tree:
     with tempfile.TemporaryDirectory() as directory:
         codes = Path(directory, "codes")
         environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-E", "-s", "-m", "arje.readymade", str(codes)]
+        command = [sys.executable, "-E", "-s", "-m", "arje.init.shelving", str(codes)]
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
         tree.file(f"{python.site_packages()}/arje/readymade.codes", codes.read_bytes())
     for name, package in {"arje": "init", "arjectl": "ctl"}.items():
