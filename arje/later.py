@@ -8,9 +8,10 @@ every other question makes it the real module: nothing can tell it from one that
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, Final
 
@@ -38,3 +39,19 @@ def put_off(names: Iterable[str] = UNUSED) -> None:
     for name in names:
         if name not in sys.modules:
             sys.modules[name] = _Later(name)
+
+
+@contextlib.contextmanager
+def no_search_for_threads() -> Iterator[None]:
+    """Let trio be imported without a process of its own: it asks ldconfig(8) where the C library is that names threads.
+
+    Pid 1 has no ldconfig in a small root, and elsewhere the answer is always this one (glibc 2.34: one library for all).
+    """
+    import ctypes.util
+
+    find = ctypes.util.find_library
+    ctypes.util.find_library = lambda name: "libc.so.6" if name == "pthread" else find(name)
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = find

@@ -35,7 +35,7 @@ def test_without_a_name_it_lists_the_benchmarks_with_a_line_each() -> None:
     done = bench()
     assert done.returncode == 0, done.stderr
     names = [line.split(maxsplit=1)[0] for line in done.stdout.splitlines()]
-    assert names == ["spawn", "sandbox", "supervise"]
+    assert names == ["spawn", "sandbox", "supervise", "boot"]
     assert all(len(line.split(maxsplit=1)[1]) > 20 for line in done.stdout.splitlines())
 
 

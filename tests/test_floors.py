@@ -14,6 +14,7 @@ FLOORS = {
     "paths": 0,
     "log": 0,
     "later": 0,
+    "readymade": 0,
     "incarnation": 0.5,
     "native": 1,
     "kernel": 2,

@@ -5,8 +5,9 @@ Paths are sorted, times are 0, everything is root's: the same tree is the same b
 
 from __future__ import annotations
 
+import os
 import stat
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 
@@ -40,6 +41,19 @@ class Tree:
     def character_device(self, path: str, mode: int, major: int, minor: int) -> None:
         """Add a character device."""
         self._add(path, Entry(stat.S_IFCHR | mode, b"", major, minor))
+
+    def copy(self, root: Path) -> None:
+        """Add everything of a directory of this machine, as root's; devices, sockets and FIFOs are passed over."""
+        for directory, below, names in os.walk(root):
+            for name in (*below, *names):
+                path = Path(directory, name)
+                inside, mode = f"/{path.relative_to(root)}", path.lstat().st_mode
+                if stat.S_ISLNK(mode):
+                    self.link(inside, os.readlink(path))
+                elif stat.S_ISDIR(mode):
+                    self.directory(inside, stat.S_IMODE(mode))
+                elif stat.S_ISREG(mode):
+                    self.file(inside, path.read_bytes(), stat.S_IMODE(mode))
 
     def _add(self, path: str, entry: Entry) -> None:
         for parent in PurePosixPath(path).parents[:-1]:

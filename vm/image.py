@@ -1,45 +1,44 @@
 """``vm/build``: the initramfs, in two layers that the kernel unpacks one over the other: what rarely changes, and arje.
 
 base: Python with its standard library, the packages that arje imports, shared libraries, busybox, modules, stage 0.
-arje: arje with its compiled module, the guest's init, the scenarios. Each layer is made anew when the contents of its
-inputs have changed. The layout is Debian's, with /usr merged; Python and its packages lie where a Python below /usr looks.
+arje: arje with its compiled module and what its imports compile, the guest's init, the scenarios. What one machine has
+beside that, its cards above all, is a third layer (``layer.py``). Each is made anew when the contents of its inputs have
+changed, and the same inputs give the same bytes. The layout is Debian's, with /usr merged.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import os
 import re
-import site
 import subprocess
 import sys
-import sysconfig
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from vm import BUILD, HERE, bytecode, kernel
+from vm import BUILD, HERE, bytecode, kernel, python
 from vm.cpio import Tree
 
 ROOT: Final = HERE.parent
-MODULES: Final = ("overlay", "veth", "brd")
-PYTHON: Final = f"python{sys.version_info.major}.{sys.version_info.minor}"
-STDLIB: Final = f"/usr/lib/{PYTHON}"
+#: Loaded by stage 0, as nothing asks for them by name; the others come by modprobe(8) when they are wanted.
+LOADED: Final = ("virtio_pci", "virtio_blk", "brd")
+ON_DEMAND: Final = ("overlay", "veth", "bridge", "ext4", "crc32c_generic", "virtio_net", "i6300esb")
 LIBRARIES: Final = "/usr/lib/x86_64-linux-gnu"
-#: What the standard library carries and a machine without a screen, a compiler and tests never imports.
-_LEFT_OUT: Final = {
-    *("test", "tests", "_tests", "__pycache__", "site-packages", "dist-packages", "idlelib", "tkinter", "turtledemo"),
-    *("lib2to3", "ensurepip", "pydoc_data", "distutils", "msilib", "venv", "lib-dynload", "unittest", "wsgiref"),
-}
-_LEFT_OUT_FILES: Final = re.compile(r"(_test.*|xx.*|_xx.*|_ctypes_test.*|_tkinter.*)\.so|turtle\.py|config-.*")
+#: Opened by name when a card has a filter: no program is linked with it.
+_SECCOMP: Final = f"{LIBRARIES}/libseccomp.so.2"
 #: What a scenario has in common with the tests outside.
 _MATRIX: Final = ("__init__", "rows", "driver", "judge", "witness")
-#: cffi's own Python is needed where a module is compiled only; its backend is needed always.
-_NOT_IMPORTED: Final = {"cffi", "pycparser"}
+_COMMAND: Final = "#!/usr/bin/python3 -Es\nfrom arje.{}.main import main\n\nraise SystemExit(main())\n"
+#: What arje cannot start without; stage 0 looks for them, because what Python and the kernel say of it helps nobody.
+_NEEDS: Final = (
+    *("/usr/bin/python3", f"{python.STDLIB}/encodings/__init__.pyc", f"{python.STDLIB}/os.pyc"),
+    *(
+        f"{python.site_packages()}/{name}"
+        for name in ("arje/__main__.py", "trio/__init__.pyc", "structlog/__init__.pyc")
+    ),
+)
 
 
 def initramfs() -> Path:
@@ -73,25 +72,24 @@ def _replace(path: Path, data: bytes, older: str) -> None:
 
 
 def _digest_of(contents: list[bytes]) -> str:
-    digest = hashlib.sha256()
-    for content in contents:
-        digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.hexdigest()[:16]
+    return hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in contents)).hexdigest()[:16]
 
 
 def _digest(files: dict[str, Path]) -> str:
-    """The digest of files by what they are called in the machine and what they hold, and of what makes images of them."""
-    makers = [(HERE / name).read_bytes() for name in ("image.py", "cpio.py", "bytecode.py", "kernel.py")]
+    """What tells one set of inputs from another: every path, every content, and this program that packs them."""
+    names = ("image.py", "python.py", "cpio.py", "bytecode.py", "kernel.py")
+    makers = [sys.version.encode(), *((HERE / name).read_bytes() for name in names)]
     return _digest_of(
         [*makers, *(part for name in sorted(files) for part in (name.encode(), files[name].read_bytes()))]
     )
 
 
 def _base() -> Path:
-    files = {**_python(), **_packages(), **_programs(), "/init": HERE / "stage0.c"}
+    files = {**python.interpreter(), **python.packages(), **_programs(), "/init": HERE / "stage0.c"}
     linux = kernel.find()
-    order = kernel.modules(linux, MODULES)
-    files |= {f"/usr/lib/modules/{linux.release}/{name}.ko": path for name, path in order}
+    loaded = [name for name, _ in kernel.modules(linux, LOADED)]
+    modules = dict(kernel.modules(linux, (*LOADED, *ON_DEMAND)))
+    files |= {kernel.place(linux, name): path for name, path in modules.items()}
     known = BUILD / "libraries.json"  # looking for them is slow: those of the last time are inputs of this time
     direct = _digest(files)
     libraries = json.loads(known.read_text()).get(direct) if known.exists() else None
@@ -102,84 +100,45 @@ def _base() -> Path:
     path = BUILD / f"base-{_digest(files)}.cpio"
     if not path.exists():
         tree = _tree(files, source=False)
-        tree.file(
-            "/etc/modules", "".join(f"/usr/lib/modules/{linux.release}/{name}.ko\n" for name, _ in order).encode()
-        )
-        _furnish(tree)
+        tree.file("/etc/modules", "".join(f"{kernel.place(linux, name)}\n" for name in loaded).encode())
+        for name, text in kernel.indexes(modules).items():
+            tree.file(f"/usr/lib/modules/{linux.release}/{name}", text.encode())
+        tree.file("/etc/arje/needs", "".join(f"{name}\n" for name in (*_NEEDS, *sorted(libraries))).encode())
+        furnish(tree)
         _replace(path, tree.encode(), "base-*.cpio")
     return path
 
 
 def _arje() -> Path:
-    places = _site_packages()
-    files = {f"{places}/arje/{path.relative_to(ROOT / 'arje')}": path for path in _sources(ROOT / "arje")}
-    for name in ("guest", "scenarios"):
-        files |= {f"{places}/vm/{path.relative_to(HERE)}": path for path in _sources(HERE / name)}
-    files |= {f"{places}/tests/matrix/{name}.py": ROOT / "tests/matrix" / f"{name}.py" for name in _MATRIX}
-    files[f"{places}/vm/__init__.py"] = HERE / "__init__.py"
-    path = BUILD / f"arje-{_digest(files)}.cpio"
+    path = BUILD / f"arje-{_digest(arje_files())}.cpio"
     if not path.exists():
-        _replace(path, _tree(files, source=True).encode(), "arje-*.cpio")
+        _replace(path, arje_tree().encode(), "arje-*.cpio")
     return path
 
 
-def _sources(top: Path) -> Iterator[Path]:
-    for directory, below, names in os.walk(top):
-        below[:] = [name for name in below if name != "__pycache__"]
-        yield from (Path(directory, name) for name in names if name.endswith((".py", ".so", ".varlink")))
+def arje_files() -> dict[str, Path]:
+    """Return arje's own files, the guest's and the scenarios', by their places in the machine."""
+    places = python.site_packages()
+    files = {f"{places}/arje/{path.relative_to(ROOT / 'arje')}": path for path in python.sources(ROOT / "arje")}
+    for name in ("guest", "scenarios"):
+        files |= {f"{places}/vm/{path.relative_to(HERE)}": path for path in python.sources(HERE / name)}
+    files |= {f"{places}/tests/matrix/{name}.py": ROOT / "tests/matrix" / f"{name}.py" for name in _MATRIX}
+    files[f"{places}/vm/__init__.py"] = HERE / "__init__.py"
+    return files
 
 
-def _python() -> dict[str, Path]:
-    """The interpreter below this environment's, whoever built it, and its standard library."""
-    executable = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    found = {f"/usr/bin/{PYTHON}": executable}
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    for directory, below, names in os.walk(stdlib):
-        below[:] = [name for name in below if name not in _LEFT_OUT and not name.startswith("config-")]
-        for name in names:
-            if name.endswith(".py") and not _LEFT_OUT_FILES.fullmatch(name):
-                found[f"{STDLIB}/{Path(directory, name).relative_to(stdlib)}"] = Path(directory, name)
-    for path in Path(sysconfig.get_config_var("DESTSHARED")).glob("*.so"):
-        if not _LEFT_OUT_FILES.fullmatch(path.name):
-            found[f"{STDLIB}/lib-dynload/{path.name}"] = path
-    return found
-
-
-def _site_packages() -> str:
-    """Where a Python below /usr looks for packages: Debian's has a place of its own."""
-    return site.getsitepackages(["/usr"])[-1]
-
-
-def _packages() -> dict[str, Path]:
-    """The files of every package that arje imports, and of those that these import."""
-    found: dict[str, Path] = {}
-    waiting, seen = ["arje"], set(_NOT_IMPORTED)
-    while waiting:
-        package = importlib.metadata.distribution(waiting.pop())
-        for line in package.requires or ():
-            requirement, _, marker = line.partition(";")
-            name = re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0].lower().replace("_", "-")
-            if "extra" not in marker and name not in seen and _is_installed(name):
-                seen.add(name)
-                waiting.append(name)
-        if package.name == "arje":
-            continue  # it is the other layer
-        for file in package.files or ():
-            if file.suffix in (".py", ".so") and not _LEFT_OUT & set(file.parts):
-                found[f"{_site_packages()}/{file}"] = Path(str(file.locate()))
-    backend = importlib.util.find_spec("_cffi_backend")
-    if backend is None or backend.origin is None:
-        raise kernel.NoMachine("cffi is not installed in this environment: run make")
-    found[f"{_site_packages()}/{Path(backend.origin).name}"] = Path(backend.origin)
-    return found
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def arje_tree() -> Tree:
+    """Return arje as it is installed: its package with byte code and what its imports compile, and its two commands."""
+    tree = _tree(arje_files(), source=True)
+    with tempfile.TemporaryDirectory() as directory:
+        codes = Path(directory, "codes")
+        environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-E", "-s", "-m", "arje.init.shelving", str(codes)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        tree.file(f"{python.site_packages()}/arje/readymade.codes", codes.read_bytes())
+    for name, package in {"arje": "init", "arjectl": "ctl"}.items():
+        tree.file(f"/usr/bin/{name}", _COMMAND.format(package).encode(), 0o755)
+    return tree
 
 
 def _programs() -> dict[str, Path]:
@@ -192,10 +151,10 @@ def _programs() -> dict[str, Path]:
 
 
 def _shared_libraries(files: dict[str, Path]) -> dict[str, str]:
-    """What ldd(1) finds for every program and module, by its place in the machine."""
+    """What ldd(1) finds for every program and module, by its place in the machine; and libseccomp, where there is one."""
     elves = [str(path) for name, path in files.items() if name.endswith(".so") or name.startswith("/usr/bin/")]
     said = subprocess.run(["ldd", *elves], capture_output=True, text=True, check=False).stdout
-    found = {}
+    found = {_SECCOMP: _SECCOMP} if Path(_SECCOMP).exists() else {}
     for path in re.findall(r"(?:=> |^\s+)(/\S+) \(0x", said, re.MULTILINE):
         loader = path.startswith("/lib64/")
         found[f"/usr/lib64/{Path(path).name}" if loader else f"{LIBRARIES}/{Path(path).name}"] = path
@@ -213,7 +172,7 @@ def _tree(files: dict[str, Path], *, source: bool) -> Tree:
         tree.file(str(beside) if source else f"{name}c", code)
     for name, path in files.items():
         if name == "/init":
-            tree.file(name, _stage0(path), 0o755)
+            tree.file(name, compiled(path), 0o755)
         elif name.endswith(".ko"):
             tree.file(name, kernel.unpacked(path.read_bytes()))
         elif source or name not in texts:
@@ -229,9 +188,17 @@ def _without_symbols(path: Path) -> bytes:
     return _output("strip", "--strip-debug", path)
 
 
-def _stage0(source: Path) -> bytes:
-    """Compile stage 0, static and small."""
+def compiled(source: Path) -> bytes:
+    """Compile a program of one file, static and small. Raises CalledProcessError."""
     return _output("gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror", source)
+
+
+def compiled_text(text: str) -> bytes:
+    """Compile the text of a program, static and small. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "program.c")
+        path.write_text(text)
+        return compiled(path)
 
 
 def _output(*command: str | Path) -> bytes:
@@ -242,22 +209,25 @@ def _output(*command: str | Path) -> bytes:
         return out.read_bytes()
 
 
-def _furnish(tree: Tree) -> None:
+def furnish(tree: Tree) -> None:
     """What else a root directory has: a merged /usr, mount points, two users, and busybox under all its names."""
     for name in ("bin", "sbin", "lib", "lib64"):
         tree.directory(f"/usr/{name}")
         tree.link(f"/{name}", f"usr/{name}")
-    for name in ("dev", "proc", "sys", "run", "mnt", "srv", "root"):
+    for name in ("dev", "proc", "sys", "run", "mnt", "srv", "root", "var/lib/arje", "var/cache/arje"):
         tree.directory(f"/{name}")
     tree.directory("/tmp", 0o1777)
     tree.character_device("/dev/console", 0o600, 5, 1)
-    tree.link(f"/usr/bin/{PYTHON.partition('.')[0]}", PYTHON)
-    tree.file("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
+    tree.link("/usr/bin/python3", python.NAME)
+    tree.file("/etc/passwd", b"root::0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
     tree.file("/etc/group", b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")
+    tree.file("/etc/hostname", b"arje\n")
+    tree.file("/etc/securetty", b"console\nttyS0\ntty1\n")
     listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout
     for name in listed.split():
         if f"/usr/bin/{name}" not in tree.entries:
             tree.link(f"/usr/bin/{name}", "busybox")
+    tree.link("/usr/sbin/modprobe", "../bin/busybox")  # where the kernel looks for it
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ processor would need seconds to unpack it.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -128,14 +129,40 @@ def modules(kernel: Kernel, names: tuple[str, ...]) -> list[tuple[str, Path]]:
     return list(order.items())
 
 
+def place(kernel: Kernel, name: str) -> str:
+    """Return where a module lies in the machine."""
+    return f"/usr/lib/modules/{kernel.release}/kernel/{name}.ko"
+
+
+def indexes(modules: dict[str, Path]) -> dict[str, str]:
+    """Return what modprobe(8) looks modules up in: ``modules.dep`` and ``modules.alias``, of these alone.
+
+    ``modules`` is in the order of loading; modules.dep has what a module needs the other way round.
+    """
+    needs, aliases = "", ""
+    for name, path in modules.items():
+        module = unpacked(path.read_bytes())
+        needed = _closure(name, modules)
+        deeper = [other for other in reversed(modules) if other in needed]
+        needs += " ".join([f"kernel/{name}.ko:", *(f"kernel/{other}.ko" for other in deeper)]) + "\n"
+        aliases += "".join(f"alias {alias} {name}\n" for alias in _said(module, b"alias"))
+    return {"modules.dep": needs, "modules.alias": aliases}
+
+
+def _closure(name: str, modules: dict[str, Path]) -> set[str]:
+    """Everything that a module needs."""
+    direct = {other for other in _depends(unpacked(modules[name].read_bytes())) if other in modules}
+    return direct.union(*(_closure(other, modules) for other in direct))
+
+
 def _name(path: Path) -> str:
     return path.name.partition(".")[0].replace("-", "_")
 
 
 def _depends(module: bytes) -> list[str]:
-    """The ``depends=`` of a module's .modinfo: strings that end in NUL."""
-    begin = module.find(b"\0depends=")
-    if begin < 0:
-        return []
-    text = module[begin + 9 : module.index(b"\0", begin + 9)].decode()
-    return [name.replace("-", "_") for name in text.split(",") if name]
+    return [name.replace("-", "_") for text in _said(module, b"depends") for name in text.split(",") if name]
+
+
+def _said(module: bytes, name: bytes) -> list[str]:
+    """Every ``name=text`` of a module's .modinfo: strings that end in NUL."""
+    return [text.decode() for text in re.findall(rb"\0" + name + rb"=([^\0]*)(?=\0)", module)]

@@ -12,7 +12,7 @@ from vm.kernel import NoMachine
 def main() -> int:  # noqa: RET503 - exec does not return
     """Become QEMU with its console on this terminal. Returns only when there is no machine."""
     try:
-        words = machine.command("shell", console="mon:stdio")
+        words = machine.command(machine.Setup(words=("shell",), init="vm.guest.init", console="mon:stdio"))
     except NoMachine as error:
         print(f"vm/run: {error}", file=sys.stderr)
         return 77

@@ -1,7 +1,8 @@
 """Compiled cards on disk: a set that has not changed is taken as it was judged, and pydantic is not imported.
 
-What is kept is the memory of the shelf: what each file came to, by the digest of its content, its drop-ins and the
-surroundings that specifiers name. So a stale entry is never asked for, and one that is asked for is right.
+What is kept is the memory of the shelf: what each file came to, by the digest of its content and its drop-ins, with what
+specifiers said of the surroundings. So a stale entry is never asked for, and one that is asked for is right: also after a
+boot, and in the virtual machine for which cards were compiled outside.
 
 The file is JSON under a line with its checksum; nothing in it is executed, and the only classes that it can name are the
 frozen dataclasses and enums of cards. It is believed only if it is a regular file of our own that nobody else can
@@ -39,10 +40,16 @@ class NoCache(Exception):
 
 @cache
 def fingerprint() -> str:
-    """Return what tells this arje's way of judging cards from any other's: its version and its files."""
+    """Return what tells this arje's way of judging cards from any other's: its version and what its files say.
+
+    Not when they were written: files that were copied, or packed for a machine, have other times or none.
+    """
     place = Path(__file__).parent
-    files = sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in place.glob("*.py"))
-    return hashlib.sha256(repr((arje.__version__, str(place), files)).encode()).hexdigest()
+    said = hashlib.sha256(arje.__version__.encode())
+    for file in sorted(place.glob("*.py")):
+        data = file.read_bytes()
+        said.update(f"{file.name} {len(data)} ".encode() + data)
+    return said.hexdigest()
 
 
 def load(file: Path) -> dict[str, Loaded]:

@@ -42,13 +42,14 @@ Dropins = Callable[[str], Sequence[Document]]
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The good cards, and what is wrong with the others; the templates among the files, the files that do not count, and
-    the labels that have drop-ins and no card."""
+    the labels that have drop-ins and no card. ``rests_on``: what specifiers said of the surroundings, by their letters."""
 
     cards: tuple[Card, ...]
     problems: tuple[CardProblem, ...]
     templates: tuple[Template, ...] = ()
     hidden: tuple[Hidden, ...] = ()
     strays: tuple[str, ...] = ()
+    rests_on: tuple[tuple[str, str], ...] = ()
 
 
 @cache

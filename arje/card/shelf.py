@@ -46,13 +46,15 @@ class Memory:
         self.known = {key: self.known[key] for key in self.used}
 
     def get(self, content: tuple[object, ...], judge: Callable[[], Loaded]) -> Loaded:
-        """Return what a content came to, judging it if nobody has."""
+        """Return what a content came to, judging it if nobody has, or if what its specifiers said is not so any more."""
         key = hashlib.sha256(repr(content).encode(errors="surrogatepass")).hexdigest()
         self.used.add(key)
-        if key not in self.known:
+        if key not in self.known or not self.here.are_still(self.known[key].rests_on):
             self.judged += 1
             self.unsaved = True
-            self.known[key] = judge()
+            self.here.told.clear()
+            loaded = judge()
+            self.known[key] = replace(loaded, rests_on=tuple(sorted(self.here.told.items())))
         return self.known[key]
 
 
@@ -107,7 +109,6 @@ class _Shelf:
         self._layers = layers
         self._memory = memory
         self._here = memory.here
-        self._ours = memory.here.key()
         self._texts: dict[Path, str | None] = {}
         self._documents: dict[Path, Document | None] = {}
         self._problems: list[CardProblem] = list(layers.problems)
@@ -183,7 +184,7 @@ class _Shelf:
             files = [dropin for each in sorted(self._layers.dropins) for dropin in self._layers.dropins[each]]
         else:
             files = list(self._layers.of(name))
-        content = ("card", str(file), digest_of(text), self._digests(files), self._ours)
+        content = ("card", str(file), digest_of(text), self._digests(files))
         return self._judged(files, content, lambda: load_text(file, text, self._dropins, self._here))
 
     def _judged(self, files: Iterable[Path], content: tuple[object, ...], judge: Callable[[], Loaded]) -> Loaded:
@@ -231,12 +232,12 @@ class _Shelf:
     def _instance(self, template: Template, label: str) -> Loaded:
         documents = tuple((each.file, each.digest) for each in template.documents)
         files = self._layers.of(label)
-        content = ("instance", label, template.labels, documents, self._digests(files), self._ours)
+        content = ("instance", label, template.labels, documents, self._digests(files))
         return self._judged(files, content, lambda: template.instance(label, self._here))
 
     def _sample(self, template: Template) -> tuple[CardProblem, ...]:
         documents = tuple((each.file, each.digest) for each in template.documents)
-        content = ("sample", template.label, documents, self._ours)
+        content = ("sample", template.label, documents)
         return self._memory.get(content, lambda: Loaded((), template.sample(self._here))).problems
 
     def _on_demand(self, found: list[Loaded], known: set[str], also: Iterable[str]) -> list[Loaded]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,19 +55,22 @@ _PLAIN: Final = (str, int, float, bool)
 
 
 class Surroundings:
-    """What specifiers say that no card knows: the manager's user, its directories, the host. Read when asked for."""
+    """What specifiers say that no card knows: the manager's user, its directories, the host. Read when asked for.
+
+    ``told``: letter → what was answered, for those who keep what was made with it.
+    """
 
     def __init__(self, *, user: bool | None = None) -> None:
         self._user = os.geteuid() != 0 if user is None else user
+        self.told: dict[str, str] = {}
 
-    def key(self) -> str:
-        """Return what the facts depend on, for those who keep what was made with them."""
-        names = ("HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TMPDIR")
-        told = [os.environ.get(name, "") for name in names]
-        return repr((self._user, os.geteuid(), os.getegid(), tuple(os.uname()), told, self["b"]))
+    def are_still(self, told: Iterable[tuple[str, str]]) -> bool:
+        """Whether each of these letters means what it meant."""
+        return all(letter in _FACTS and _FACTS[letter](self) == meant for letter, meant in told)
 
     def __getitem__(self, letter: str) -> str:
-        return _FACTS[letter](self)
+        self.told[letter] = _FACTS[letter](self)
+        return self.told[letter]
 
     @cached_property
     def _entry(self) -> pwd.struct_passwd | None:

@@ -78,11 +78,12 @@ def _open_standard_descriptors() -> None:
 
 
 def _manage(options: argparse.Namespace) -> int:
-    from arje import later
+    from arje import later, readymade
 
     later.put_off()  # before trio and structlog come
-    from arje import log  # structlog takes 20 ms, and the other commands write no log
-    from arje.init.daemon import Options, run
+    with readymade.used(readymade.load()), later.no_search_for_threads():
+        from arje import log  # structlog takes 20 ms, and the other commands write no log
+        from arje.init.daemon import Options, run
 
     log.set_up()
     user = options.user or os.geteuid() != 0

@@ -1,6 +1,6 @@
 """The matrix of tests/matrix where cgroup2 has every controller, root every capability, and landlock is of ABI 2.
 
-No pasta and no libseccomp are there; the root is the initramfs, whose file system cannot be id-mapped.
+No pasta is there; the root is the initramfs, whose file system cannot be id-mapped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from vm.guest.lab import check, expect
 
 #: Feature → cause; all others are granted.
 IMPOSSIBLE = {
-    "seccomp": "helper-missing",
-    "network.veth": "kernel-too-old",  # there is no driver for bridges
-    "network.routes": "kernel-too-old",
     "idmapped": "kernel-too-old",
     "landlock": "kernel-too-old",
     "network.pasta": "helper-missing",
