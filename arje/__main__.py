@@ -1,5 +1,5 @@
 """``python -m arje`` is the command ``arje``."""
 
-from arje.init.main import main
+from arje.init.main import command
 
-raise SystemExit(main())
+raise SystemExit(command())

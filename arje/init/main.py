@@ -11,6 +11,7 @@ from pathlib import Path
 import arje
 from arje import paths
 from arje.errors import ArjeError
+from arje.init import lean
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
         "sd_notify(3) are in it, so that it has mode 0600: look at it before you give it away",
     )
     return made
+
+
+def command() -> int:
+    """Be the command ``arje``, in a process of its own; a manager starts again without its texts (lean.py)."""
+    _open_standard_descriptors()
+    lean.start_again(sys.argv[1:])
+    return main()
 
 
 def main(argv: list[str] | None = None) -> int:
