@@ -26,6 +26,10 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = {"s6-svscan": "s6", "runsvdir": "runit", "supervisord": "supervisor"}
 #: Where circus is, which is on PyPI only: ``pip install circus`` into an environment, and this variable names its bin.
 CIRCUS: Final = "ARJE_BENCH_CIRCUS"
+#: Byte code is kept, as where a program is installed.
+_ENVIRONMENT: Final = {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"} | {
+    "PYTHONPATH": str(ROOT)
+}
 _LONGEST: Final = 120.0  # seconds until somebody counts as not coming
 
 _PROGRAM: Final = r"""
@@ -125,7 +129,7 @@ class Running:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env=os.environ | {"HOME": str(self._directory), "PYTHONPATH": str(ROOT)},
+            env=_ENVIRONMENT | {"HOME": str(self._directory)},
         )
 
     def below(self) -> list[int]:
