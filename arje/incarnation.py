@@ -10,6 +10,8 @@ The life of an incarnation's isolation is the table :data:`LIFE`.
 from __future__ import annotations
 
 import signal
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -268,6 +270,23 @@ class Exit:
         return f"signal {name}" + (" (core dumped)" if self.kind == "dumped" else "")
 
 
+#: The steps of a set-up in the order in which they end. Their times add up to ``setup_ms``.
+SETUP_STEPS: Final = ("plan", "cgroup", "clone", "configure", "isolate", "report", "exec")
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """What a set-up's steps took: iterate for ``("plan", 0.01)`` and so on, in milliseconds, but for those not known.
+
+    ``packed`` is a C float for each of :data:`SETUP_STEPS`, -1 for not known: pairs would take 560 bytes.
+    """
+
+    packed: bytes = b""
+
+    def __iter__(self) -> Iterator[tuple[str, float]]:
+        return (pair for pair in zip(SETUP_STEPS, array("f", self.packed), strict=False) if pair[1] >= 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incarnation:
     """One life of a payload, from clone to reaped.
@@ -287,7 +306,7 @@ class Incarnation:
     grants: tuple[Grant, ...] = ()
     degradations: tuple[Degradation, ...] = ()
     setup_ms: float = 0.0
-    steps: tuple[tuple[str, float], ...] = ()
+    steps: StepTimes = StepTimes()
     started: float = 0.0
     namespaces: dict[str, str] = field(default_factory=dict)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Final
+from array import array
 
-#: The steps in the order in which they end. Their times add up to ``setup_ms``.
-STEPS: Final = ("plan", "cgroup", "clone", "configure", "isolate", "report", "exec")
+from arje.incarnation import SETUP_STEPS, StepTimes
 
 
 class Stopwatch:
@@ -32,15 +30,17 @@ class Stopwatch:
         """Milliseconds from the beginning to the last mark."""
         return (max(self._marks.values(), default=self._began) - self._began) / 1e6
 
-    def steps(self) -> Iterator[tuple[str, float]]:
-        """Yield each step with its milliseconds.
+    def steps(self) -> StepTimes:
+        """Return each step with its milliseconds.
 
         A child in a time namespace has another clock: a mark that is not between its neighbours is left out, and its time
         is in the next one's.
         """
         before, last = self._began, max(self._marks.values(), default=self._began)
-        for step in STEPS:
+        times = array("f")
+        for step in SETUP_STEPS:
             at = self._marks.get(step, 0)
-            if before <= at <= last:
-                yield step, (at - before) / 1e6
-                before = at
+            known = before <= at <= last
+            times.append((at - before) / 1e6 if known else -1.0)
+            before = at if known else before
+        return StepTimes(times.tobytes())

@@ -349,7 +349,7 @@ class Pending:
             grants=grants,
             degradations=losses,
             setup_ms=self._clock.total_ms,
-            steps=tuple(self._clock.steps()),
+            steps=self._clock.steps(),
             started=self._clock.ended("exec"),
             namespaces=self._spaces,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from arje.card.soma import Overlay
 from arje.native import CLONE_NEW, FACT, Op
@@ -25,6 +26,18 @@ class PlannedOp:
     def describe(self) -> str:
         """Return the line that ``arjectl plan`` prints."""
         return f"{self.op.step}: {self.words}" + (" (optional)" if self.op.optional else "")
+
+
+def _same(op: PlannedOp) -> PlannedOp:
+    """Return one object for all equal ops: plans are kept, and those of a thousand services have most of theirs in common.
+
+    Not of ops with a text, which may be a secret to be forgotten with its service."""
+    return op if op.op.p is not None else _known(op)
+
+
+@lru_cache(maxsize=1024)
+def _known(op: PlannedOp) -> PlannedOp:
+    return op
 
 
 def overlay_options(overlay: Overlay, *, user: bool, stage: str = "") -> str:
@@ -61,7 +74,7 @@ class ChildSetup:
     def add(self, op: Op, feature: str, card_field: str, words: str) -> ChildSetup:
         """Append an op; it may degrade unless its feature is required."""
         optional = bool(feature) and feature not in self.required
-        self.ops.append(PlannedOp(op._replace(optional=optional), feature, card_field, words))
+        self.ops.append(_same(PlannedOp(op._replace(optional=optional), feature, card_field, words)))
         return self
 
     def with_session(self) -> ChildSetup:
@@ -135,7 +148,7 @@ class ChildSetup:
         """
         words = "what is granted is read back" + (", and judged before anything runs" if judged else "")
         op = Op("report", a=facts | (FACT["wait"] if judged else 0))
-        self.ops.append(PlannedOp(op, "", "", words))
+        self.ops.append(_same(PlannedOp(op, "", "", words)))
         return self
 
     def with_no_new_privs(self) -> ChildSetup:

@@ -6,6 +6,7 @@ does not even die is given up, and buried when it is dead.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -70,7 +71,7 @@ class Birth:
 
     def _begin(self, stdio: StdioFds) -> tuple[Unborn, ExitSlot]:
         pending = self._host.begin(self._card, stdio, self._given)
-        slot = self._host.expect(pending.leader_pid, lambda: self._supervisor.bells.ring(self._label))
+        slot = self._host.expect(pending.leader_pid, partial(self._supervisor.bells.ring, self._label))
         self._held = pending, slot
         self._supervisor.pendings[self._label] = pending
         if pending.helper_pids:

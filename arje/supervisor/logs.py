@@ -81,7 +81,7 @@ class Logs:
         lines = lines_of(label, chunk, first=max(follower.room() for follower in followers))
         for follower in followers:
             if lost := follower.tell(label, lines, chunk.lines):
-                self.of(label).drops[SLOW_READER] += lost
+                self.of(label).drop(SLOW_READER, lost)
 
     # -- reading back --------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ class ServiceLog:
     ``pipes`` are those between services, where a card leads its stdout to another one. ``total`` counts the lines that
     memory has had.
 
-    ``drops`` counts lines that are lost by reason, but for those that the file and its outbox count themselves.
+    :meth:`drop` counts lines that are lost by reason, but for those that the file and its outbox count themselves.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ServiceLog:
         self.began = 0.0
         self.lines = Ring()
         self.total = 0
-        self.drops: Counter[str] = Counter()
+        self._drops: Counter[str] | None = None  # most services lose nothing, and an empty one takes 240 bytes
         self._box: Outbox | None = None
         self._directory = directory
         self._writer = writer
@@ -94,7 +94,13 @@ class ServiceLog:
     @property
     def dropped(self) -> dict[str, int]:
         """The lines that somebody was to see and did not, by reason."""
-        return dict(self.drops + self._box.dropped + self._box.file.dropped if self._box else self.drops)
+        drops = self._drops or Counter()
+        return dict(drops + self._box.dropped + self._box.file.dropped if self._box else drops)
+
+    def drop(self, reason: str, count: int) -> None:
+        """Count lines that are lost."""
+        self._drops = self._drops or Counter()
+        self._drops[reason] += count
 
     def descriptor(self, stream: str, nursery: trio.Nursery) -> int:
         """Return a new writing end of a stream's pipe, the caller's to close; the pipe is made at the first call.
@@ -183,12 +189,12 @@ class ServiceLog:
             if untold:
                 self._add(Chunk("arje", 0, self._stamps(1), dropped(untold, RATE)))
             if kept < count:
-                self.drops[RATE] += count - kept
+                self.drop(RATE, count - kept)
                 blob, more = b"\n".join(blob.split(b"\n", kept)[:kept]), False
             if kept:
                 self._add(Chunk(stream, self.pid, self._stamps(kept), blob, more))
         except Exception:
-            self.drops[BROKEN] += count
+            self.drop(BROKEN, count)
             LOG.exception("lines of a service are lost", service=self.label, lines=count)
 
     def _add(self, chunk: Chunk) -> None:
