@@ -26,7 +26,11 @@ _TOGETHER: Final = (
 #: Beginnings of what takes longest, in this order.
 _FIRST: Final = (
     *("tests/vm/", "tests/test_commands.py", "tests/incarnate/test_soak.py", "tests/test_linters.py"),
-    *("tests/manager/test_cards.py::test_five_hundred", "tests/supervisor/test_explore.py", "tests/manager/test_lean.py"),
+    *(
+        "tests/manager/test_cards.py::test_five_hundred",
+        "tests/supervisor/test_explore.py",
+        "tests/manager/test_lean.py",
+    ),
 )
 
 
