@@ -27,7 +27,7 @@ run: $(BUILT)
 	@$(VENV)/bin/python tools/run-examples
 
 test: $(BUILT)
-	@$(VENV)/bin/python -m pytest $(TESTS)
+	@$(VENV)/bin/python -m pytest --numprocesses=auto $(TESTS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info arje/native/_native.*

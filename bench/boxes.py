@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ class Box:
 @contextmanager
 def packed() -> Iterator[Box]:
     """Make the root directory and the filter, and remove them."""
-    with TemporaryDirectory(prefix="arje-bench-box.", dir="/run") as name:
+    with TemporaryDirectory(prefix=f"arje-bench-box.{os.getpid()}.", dir="/run") as name:
         directory = Path(name)
         directory.chmod(0o755)
         root = directory / "root"

@@ -22,11 +22,13 @@ from hypothesis import HealthCheck, settings
 from arje.ctl.client import Client
 from arje.init.runtime import cgroup_name
 from arje.kernel import cgroup
+from tests.zygote import Copy, ran
 
 # A loaded machine is slow; that says nothing about the code.
 settings.register_profile("arje", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("arje")
 
+pytest_plugins = ["tests.spread"]
 ROOT = Path(__file__).parent.parent
 NOBODY = 65534
 
@@ -62,14 +64,37 @@ def python_for_nobody(prefix: tuple[str, ...] = ()) -> tuple[str, dict[str, str]
 
 
 class Manager:
-    """One manager. ``ctl`` runs arjectl as a person does, ``call`` speaks Varlink directly."""
+    """One manager. ``ctl`` runs arjectl as a person does, ``call`` speaks Varlink directly.
 
-    def __init__(self, directory: Path, *words: str, prefix: tuple[str, ...] = (), user: bool = False) -> None:
+    It is a copy of one that has imported all (tests/zygote.py), but for ``fresh`` ones, ordinary users' and prefixed ones.
+    """
+
+    def __init__(
+        self, directory: Path, *words: str, prefix: tuple[str, ...] = (), user: bool = False, fresh: bool = False
+    ) -> None:
         self.directory = directory
         self.cards = directory / "cards"
         self.runtime = directory / "run"
         self.socket = self.runtime / "io.arje"
         self.cards.mkdir(exist_ok=True)
+        read, write = os.pipe()
+        self.log = (directory / "manager.log").open("wb+")
+        own = ["--user", "--cards", str(self.cards), "--runtime-dir", str(self.runtime), "--ready-fd", str(write)]
+        self.process = self._start([*own, *words], prefix, user, fresh, pass_fds=[write])
+        os.close(write)
+        ready = os.read(read, 1)
+        os.close(read)
+        if not ready:
+            raise AssertionError(f"the manager did not start: {self.process.wait()}\n{self.said()}")
+        self.client = Client(self.socket, 60)
+
+    def _start(
+        self, words: list[str], prefix: tuple[str, ...], user: bool, fresh: bool, **how: Any
+    ) -> subprocess.Popen[Any]:
+        how |= {"stdin": subprocess.DEVNULL, "stdout": self.log, "stderr": self.log}
+        environment = os.environ | {"HOME": str(self.directory)}
+        if not (prefix or user or fresh):
+            return Copy("arje", words, env=environment, **how)
         python, more = sys.executable, {}
         if user:
             found = python_for_nobody(prefix)
@@ -77,33 +102,7 @@ class Manager:
                 pytest.skip("no interpreter that user nobody may execute")
             python, more = found
             prefix = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *prefix)
-        read, write = os.pipe()
-        self.log = (directory / "manager.log").open("wb+")
-        command = [
-            *prefix,
-            python,
-            "-m",
-            "arje",
-            "--user",
-            "--cards",
-            str(self.cards),
-            "--runtime-dir",
-            str(self.runtime),
-        ]
-        self.process = subprocess.Popen(
-            [*command, "--ready-fd", str(write), *words],
-            pass_fds=[write],
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-            env=os.environ | {"HOME": str(directory)} | more,
-        )
-        os.close(write)
-        ready = os.read(read, 1)
-        os.close(read)
-        if not ready:
-            raise AssertionError(f"the manager did not start: {self.process.wait()}\n{self.said()}")
-        self.client = Client(self.socket, 60)
+        return subprocess.Popen([*prefix, python, "-m", "arje", *words], env=environment | more, **how)
 
     def said(self) -> str:
         """What the manager itself logged."""
@@ -144,8 +143,7 @@ class Manager:
         return found
 
     def ctl(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "arje.ctl", "--socket", str(self.socket), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, cwd=ROOT)
+        return ran("arje.ctl", "--socket", str(self.socket), *words, timeout=timeout)
 
     def json(self, *words: str) -> Any:
         done = self.ctl("--json", *words)
@@ -180,10 +178,14 @@ def open_links(pid: int) -> list[str]:
     return found
 
 
+def cgroups(name: str) -> list[str]:
+    """Return the cgroups of this name below ours and its children: where processes that we start make theirs."""
+    return [] if own is None else [str(path) for path in (own / name, *own.glob(f"*/{name}")) if path.exists()]
+
+
 def left_over(manager: Manager) -> list[str]:
     """What a manager has left behind: cgroups, mounts, processes."""
-    name = cgroup_name(manager.runtime, user=True)
-    groups = [place for place, _, _ in os.walk("/sys/fs/cgroup") if Path(place).name == name]
+    groups = cgroups(cgroup_name(manager.runtime, user=True))
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(manager.directory) in line]
     return groups + mounts
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,24 +16,16 @@ from typing import Any
 import pytest
 
 from tests.conftest import NOBODY, ROOT, Manager
+from tests.ports import free_port
 
 Manage = Callable[..., Manager]
-CARDS = {path.stem: path.read_text() for path in sorted((ROOT / "cards.d").glob("*.toml"))}
+#: The ports of web, redis and echo, and those that they have here: other runs of the tests have theirs.
+PORTS = {8017: free_port(), 8018: free_port(), 8019: free_port()}
+CARDS = {
+    path.stem: re.sub(r"\b80\d\d\b", lambda found: str(PORTS[int(found[0])]), path.read_text())
+    for path in sorted((ROOT / "cards.d").glob("*.toml"))
+}
 REDIS = Path("/usr/bin/redis-server")
-
-
-@pytest.fixture
-def ports() -> Iterator[None]:
-    """Own the ports of web, redis and echo: runs of the tests take turns, and a stranger there is told."""
-    with Path(tempfile.gettempdir(), f"arje-test-ports.{os.geteuid()}").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for port in (8017, 8018, 8019):
-            end = time.monotonic() + 20
-            while (refused := busy(port)) is not None and time.monotonic() < end:
-                pass
-            if refused:
-                pytest.skip(f"port {port} is not ours: {refused}")
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +34,6 @@ def removable(place: Path) -> Iterator[None]:
     yield
     for directory in place.glob("*/run/sandbox/work/work"):
         directory.chmod(0o700)
-
-
-def busy(port: int) -> OSError | None:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        return error
-    return None
 
 
 def space(pid: int | str, kind: str) -> str:
@@ -86,9 +68,7 @@ def test_every_example_is_a_card_without_a_problem() -> None:
 
 
 @pytest.mark.parametrize("user", [False, True], ids=["as we are", "as an ordinary user"])
-def test_the_whole_set_settles_and_every_loss_has_its_cause_and_its_remedy(
-    manage: Manage, ports: None, user: bool
-) -> None:
+def test_the_whole_set_settles_and_every_loss_has_its_cause_and_its_remedy(manage: Manage, user: bool) -> None:
     manager = manage(CARDS, user=user)
     for label in CARDS:
         manager.settle(label)
@@ -109,11 +89,11 @@ def test_the_whole_set_settles_and_every_loss_has_its_cause_and_its_remedy(
             assert asked - service["isolation"]["granted"] == len(lost(service)), service["label"]
 
 
-def test_the_web_server_answers_and_is_nobody_in_namespaces_of_its_own(manage: Manage, ports: None) -> None:
+def test_the_web_server_answers_and_is_nobody_in_namespaces_of_its_own(manage: Manage) -> None:
     manager = manage({"web": CARDS["web"]})
     web = manager.settle("web")
-    assert web["cause"]["detail"] == "127.0.0.1:8017 answers"
-    with urllib.request.urlopen("http://127.0.0.1:8017/", timeout=20) as answer:
+    assert web["cause"]["detail"] == f"127.0.0.1:{PORTS[8017]} answers"
+    with urllib.request.urlopen(f"http://127.0.0.1:{PORTS[8017]}/", timeout=20) as answer:
         assert "GPL-3" in answer.read().decode()
     web = manager.show("web")
     pid = web["pid"]
@@ -132,21 +112,21 @@ def test_the_web_server_answers_and_is_nobody_in_namespaces_of_its_own(manage: M
         assert space(pid, kind).partition(":[")[2].rstrip("]") in grants[feature], "what status says is what /proc says"
 
 
-def test_a_taken_port_is_named_in_the_log_of_the_web_server(manage: Manage, ports: None) -> None:
-    with socket.create_server(("127.0.0.1", 8017)):
+def test_a_taken_port_is_named_in_the_log_of_the_web_server(manage: Manage) -> None:
+    with socket.create_server(("127.0.0.1", PORTS[8017])):
         manager = manage({"web": CARDS["web"]})
         manager.await_line("web", "Address already in use")
         failed = manager.until("web", lambda web: web["state"] == "backoff")
         assert failed["last_exit"] == "exited 1"
 
 
-def test_redis_answers_in_namespaces_of_its_own(manage: Manage, ports: None) -> None:
+def test_redis_answers_in_namespaces_of_its_own(manage: Manage) -> None:
     if not REDIS.exists():
         pytest.skip("redis-server is not installed: apt install redis-server")
     manager = manage({"redis": CARDS["redis"]})
     pid = manager.settle("redis")["pid"]
     manager.await_line("redis", "Ready to accept connections")
-    with socket.create_connection(("127.0.0.1", 8018), 20) as redis:
+    with socket.create_connection(("127.0.0.1", PORTS[8018]), 20) as redis:
         redis.sendall(b"PING\r\n")
         assert redis.recv(100) == b"+PONG\r\n"
     assert space(pid, "ipc") != space("self", "ipc")
@@ -189,13 +169,13 @@ def test_tidy_waits_for_the_night_and_runs_when_it_is_asked_to(manage: Manage) -
     assert manager.lines("tidy") == ["tidied 0 files"]
 
 
-def test_echo_runs_for_who_connects_and_for_nobody_else(manage: Manage, ports: None) -> None:
+def test_echo_runs_for_who_connects_and_for_nobody_else(manage: Manage) -> None:
     manager = manage({"echo": CARDS["echo"]})
     waiting = manager.settle("echo")
     assert (waiting["up"], waiting["pid"], waiting["connections"]) == (True, None, [])
     with (
-        socket.create_connection(("127.0.0.1", 8019), 20) as one,
-        socket.create_connection(("127.0.0.1", 8019), 20) as two,
+        socket.create_connection(("127.0.0.1", PORTS[8019]), 20) as one,
+        socket.create_connection(("127.0.0.1", PORTS[8019]), 20) as two,
     ):
         for client in (two, one):
             client.sendall(b"hello\n")
@@ -261,7 +241,7 @@ def test_the_sandbox_sees_a_root_of_its_own_and_writes_into_the_managers_directo
     assert str(manager.directory) not in Path("/proc/self/mounts").read_text()
 
 
-def test_the_site_is_up_when_the_web_server_and_hello_are(manage: Manage, ports: None) -> None:
+def test_the_site_is_up_when_the_web_server_and_hello_are(manage: Manage) -> None:
     manager = manage({label: CARDS[label] for label in ("site", "web", "hello")})
     site = manager.settle("site")
     assert (site["state"], site["pid"], site["payload"]) == ("running", None, "virtual")
@@ -269,7 +249,7 @@ def test_the_site_is_up_when_the_web_server_and_hello_are(manage: Manage, ports:
     assert manager.show("hello")["state"] == "done"
 
 
-def test_the_site_is_not_up_without_hello(manage: Manage, ports: None) -> None:
+def test_the_site_is_not_up_without_hello(manage: Manage) -> None:
     hello = CARDS["hello"].replace('"echo', '"exit 1; echo')
     manager = manage({"site": CARDS["site"], "web": CARDS["web"], "hello": hello})
     assert manager.settle("hello")["state"] == "failed"

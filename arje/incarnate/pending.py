@@ -211,7 +211,7 @@ class Pending:
             self._write_maps(0 if pid == self._child.pid else pid)
             self._let_on()
         except SetupFailed as error:
-            self._failure = error
+            self._failure = self._killed() if _gone(error) else error  # what it still says of its end replaces it
             self._kill()
 
     def _watch(self, record: native.Record) -> None:

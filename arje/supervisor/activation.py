@@ -7,10 +7,11 @@ their queues. They belong to the network namespace of the manager.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ import trio
 from arje import log
 from arje.card.activation import When
 from arje.card.card import Card
-from arje.card.listen import IP, Kind
+from arje.card.listen import IP, Address, Kind
 from arje.card.sockets import Socket
 from arje.errors import SetupFailed
 from arje.incarnate.given import Given
@@ -63,6 +64,7 @@ class Activations:
         self._hands: dict[str, str] = {}  # who asked for a start of a service that waits
         self._triggers: dict[str, tuple[float, ...]] = {}
         self._leaving: dict[str, trio.Event] = {}  # files that are being removed
+        self._opening: dict[Address, trio.Lock] = {}
         self._table.subscribe(self._changed)
 
     # -- opening and closing -------------------------------------------------------------------------------------------
@@ -98,7 +100,8 @@ class Activations:
             return fd
 
         try:
-            return await self._supervisor.host.ask(f"open {socket.listen}", open_it)
+            async with self._one_by_one(socket.address):
+                return await self._supervisor.host.ask(f"open {socket.listen}", open_it)
         except trio.Cancelled:
             gone.set()
             raise
@@ -110,6 +113,17 @@ class Activations:
             raise self._failed(card, field, error, socket.listen, hint) from error
         except OSError as error:  # they run out
             raise self._failed(card, field, error, socket.listen, "raise the manager's RLIMIT_NOFILE") from error
+
+    @contextlib.asynccontextmanager
+    async def _one_by_one(self, where: Address) -> AsyncIterator[None]:
+        """Let two services open one address in turn: the second must know the first as who listens there."""
+        lock = self._opening.setdefault(where, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():
+                self._opening.pop(where, None)
 
     def _failed(self, card: Card, field: str, error: OSError, detail: str, hint: str) -> SetupFailed:
         line = card.source.line_of(field)
@@ -123,7 +137,7 @@ class Activations:
         else:
             look = partial(holders.of_path, where.path)
         who = await self._supervisor.host.ask(f"holder {socket.listen}", look)
-        for label, held in self.descriptors:  # after that wait: of two that open at once the other is there by now
+        for label, held in self.descriptors:
             if held.socket is not None and held.socket.address == where:
                 return f"service {label} listens there: stop it, or choose another address"
         if who:

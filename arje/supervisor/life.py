@@ -242,6 +242,7 @@ class Life:
         if card.hooks.pre and (failed := await self._before(card)) is not None:
             await self._aftermath.not_started(card, failed.failure, f"hook {failed.hook} failed: {failed.ended}")
             return
+        await self._note_inputs(card)
         if self._state is not State.STARTING:
             self._fire(Event.SPAWN_FAILED, "supervisor", "it was stopped before it ran")
             return
@@ -271,7 +272,6 @@ class Life:
         return failed
 
     async def _spawn(self, voice: Voice, readier: Readier) -> tuple[Living, ExitSlot]:
-        await self._note_inputs(voice.card)
         activations, told = self._supervisor.activations, voice.given()
         ours = activations.given(voice.card)
         given = Given(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,3 +88,25 @@ def run(incarnator: Incarnator) -> Callable[..., Ran]:
         return Ran(output, ended, outcome.incarnation)
 
     return run
+
+
+@pytest.fixture
+def own_network() -> Iterator[None]:
+    """Move this thread, and what it starts, into a new net namespace with an uplink that leads nowhere."""
+    libc, net = ctypes.CDLL(None, use_errno=True), 0x40000000
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        assert libc.unshare(net) == 0, os.strerror(ctypes.get_errno())
+        for words in (
+            "link set lo up",
+            "link add up0 type veth peer name up1",
+            "addr add 192.0.2.2/24 dev up0",
+            "link set up0 up",
+            "link set up1 up",
+            "route add default via 192.0.2.1",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
+        yield
+    finally:
+        assert libc.setns(home, net) == 0, os.strerror(ctypes.get_errno())
+        os.close(home)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -357,9 +358,8 @@ def test_a_tmpfs_has_its_size_mode_and_flags_and_belongs_to_the_service(run: Run
 
 @BOTH
 def test_a_private_tmp_is_empty_and_everybodys(run: Run, spaces: Namespaces) -> None:
-    Path("/tmp/arje-test-outside").touch()
-    ran = sh(run, "ls /tmp /var/tmp; stat -c %a /tmp /var/tmp", namespaces=spaces, private_tmp=True)
-    Path("/tmp/arje-test-outside").unlink()
+    with tempfile.NamedTemporaryFile(dir="/tmp"):
+        ran = sh(run, "ls /tmp /var/tmp; stat -c %a /tmp /var/tmp", namespaces=spaces, private_tmp=True)
     assert ran.output.split() == ["/tmp:", "/var/tmp:", "1777", "1777"]
     granted(ran, "private_tmp")
 

@@ -371,7 +371,7 @@ def test_what_cannot_be_done_anyway_is_no_witness_of_landlock(
 
 @needs_landlock
 @needs_root
-def test_a_port_that_somebody_has_is_no_witness_either(run: Run) -> None:
+def test_a_port_that_somebody_has_is_no_witness_either(own_network: None, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 65535)):
         ran = run("/bin/true", landlock=Landlock(tcp_bind=(54321,)))
     assert "EADDRINUSE without landlock" in grant(ran, "landlock").granted
@@ -515,12 +515,12 @@ def test_filters_go_with_namespaces_a_late_user_namespace_and_a_judge(
 ) -> None:
     spaces = Namespaces(mount=True, pid=True, net=True, uts=True, ipc=True, user=True)
     ran = run(
-        "sh", "-c", "read line; grep Seccomp: /proc/self/status; echo no > /tmp/x; mount -t tmpfs x /mnt",
+        "sh", "-c", "read line; grep Seccomp: /proc/self/status; echo no > /tmp/.arje-test; mount -t tmpfs x /mnt",
         namespaces=spaces, uid_map=ids, gid_map=ids, run_as=user, require=judged,
         seccomp=replace(SERVICE, deny=("mount", "fsopen")), landlock=Landlock(read=("/",), execute=SYSTEM),
     )  # fmt: skip
     assert ran.output.startswith("Seccomp:\t2")
-    assert "/tmp/x: Permission denied" in ran.output
+    assert "/tmp/.arje-test: Permission denied" in ran.output
     assert (grant(ran, "seccomp").granted, grant(ran, "landlock").ok) == ("mode 2, 1 filters", True)
     assert not ran.incarnation.degradations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
@@ -43,28 +42,6 @@ def ip(*words: str) -> Any:
 
 def devices() -> set[str]:
     return {link["ifname"] for link in ip("link")}
-
-
-@pytest.fixture
-def own_network() -> Iterator[None]:
-    """Move this thread, and what it starts, into a new net namespace with an uplink that leads nowhere."""
-    libc, net = ctypes.CDLL(None, use_errno=True), 0x40000000
-    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        assert libc.unshare(net) == 0, os.strerror(ctypes.get_errno())
-        for words in (
-            "link set lo up",
-            "link add up0 type veth peer name up1",
-            "addr add 192.0.2.2/24 dev up0",
-            "link set up0 up",
-            "link set up1 up",
-            "route add default via 192.0.2.1",
-        ):
-            subprocess.run(["ip", *words.split()], check=True)
-        yield
-    finally:
-        assert libc.setns(home, net) == 0, os.strerror(ctypes.get_errno())
-        os.close(home)
 
 
 @pytest.fixture

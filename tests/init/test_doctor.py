@@ -6,27 +6,23 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.conftest import ROOT, Manager
+from tests.conftest import ROOT, Manager, cgroups
 
 Manage = Callable[..., Manager]
 
 
-def arje(*words: str) -> subprocess.CompletedProcess[str]:
+def arje(*words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "arje", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-
-
-def cgroups() -> set[Path]:
-    return set(Path("/sys/fs/cgroup").glob("**/arje-doctor-*"))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def test_it_says_what_a_manager_of_the_same_user_says(manage: Manage) -> None:
     theirs = manage({}).json("doctor")
-    done = arje("doctor", "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    ours = json.loads(done.stdout)
+    doctor = arje("doctor", "--json")
+    said, complaint = doctor.communicate()
+    assert (doctor.returncode, complaint) == (0, "")
+    ours = json.loads(said)
     assert ours["host"]["powers"] == theirs["host"]["powers"]
     told = [
         [(each["feature"], each["available"], each["cause"]) for each in report["features"]]
@@ -36,9 +32,9 @@ def test_it_says_what_a_manager_of_the_same_user_says(manage: Manage) -> None:
 
 
 def test_it_is_readable_and_leaves_nothing_behind() -> None:
-    before = cgroups()
-    done = arje("doctor")
-    assert done.returncode == 0
-    assert "Namespaces: " in done.stdout
-    assert "\x1b" not in done.stdout
-    assert cgroups() <= before
+    doctor = arje("doctor")
+    said, _ = doctor.communicate()
+    assert doctor.returncode == 0
+    assert "Namespaces: " in said
+    assert "\x1b" not in said
+    assert cgroups(f"arje-doctor-{doctor.pid}") == []

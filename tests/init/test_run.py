@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, cgroups
+from tests.zygote import ran
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "arje", "run", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    return ran("arje", "run", *words)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_closed_descriptors_are_not_filled_with_the_manager_s_own() -> None:
 
 
 def test_no_cgroup_stays_behind() -> None:
-    before = set(Path("/sys/fs/cgroup").glob("**/arje-run*"))
-    run("--", "true")
-    run("--strict", "--namespaces", "pid", "--hostname", "x", "--", "true")
-    assert set(Path("/sys/fs/cgroup").glob("**/arje-run*")) <= before
+    for words in (["--", "true"], ["--strict", "--namespaces", "pid", "--hostname", "x", "--", "true"]):
+        with subprocess.Popen([sys.executable, "-m", "arje", "run", *words], cwd=ROOT) as process:
+            process.wait(60)
+        assert cgroups(f"arje-run-{process.pid}") == []
 
 
 def test_a_bad_card_is_named_by_file_and_line(tmp_path: Path) -> None:

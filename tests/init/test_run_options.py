@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NOBODY, ROOT, needs_root, python_for_nobody
+from tests.zygote import ran
 
 Runner = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def as_we_are(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "arje", "run", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    return ran("arje", "run", *words)
 
 
 def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:

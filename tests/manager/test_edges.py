@@ -495,7 +495,7 @@ def test_a_dependency_that_fails_while_its_dependent_starts_is_felt(manage: Mana
 
 
 def test_a_start_while_a_dependency_is_in_backoff_waits_for_it(manage: Manage) -> None:
-    later = '[supervision]\nrestart = "always"\ninitial = 1000\nmax = 1000\n'
+    later = '[supervision]\nreadiness = "notify"\nrestart = "always"\ninitial = 1000\nmax = 1000\n'
     manager = manage({"db": sh("exit 1") + later, "web": OFF + 'requires = ["db"]\n' + SLEEP})
     manager.until("db", lambda s: s["state"] == "backoff")
     starter = beside(manager, "Start", labels=["web"])

@@ -236,7 +236,7 @@ def test_the_second_start_of_a_manager_judges_no_card_and_a_broken_cache_costs_n
     for damage, said in ((None, "judged=0"), (b"garbage", "judged=3"), (None, "judged=0")):
         if damage:
             cache.write_bytes(damage)
-        second = Manager(manager.directory)
+        second = Manager(manager.directory, fresh=True)
         try:
             assert second.settle("web@2")["state"] == "running"
             assert said in second.said()

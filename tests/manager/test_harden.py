@@ -20,6 +20,7 @@ import pytest
 from arje.ctl.client import CallError, Client
 from arje.kernel.landlock import abi
 from tests.conftest import ROOT, Manager, needs_root, open_links, sh
+from tests.ports import free_port
 
 Manage = Callable[..., Manager]
 SERVER = """
@@ -37,13 +38,6 @@ with socketserver.TCPServer(("127.0.0.1", PORT), Page) as server:
     print("up", flush=True)
     server.serve_forever()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def get(port: int, path: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Manager, needs_root, sh
+from tests.ports import free_port
 
 Manage = Callable[..., Manager]
 NOTIFY = """
@@ -172,12 +173,6 @@ class H(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if H.n > 2 else 503); self.end_headers()
     def log_message(self, *a): pass
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http"])

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Manager, needs_root, sh
+from tests.ports import free_port
 
 Manage = Callable[..., Manager]
 
@@ -61,11 +62,7 @@ def until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def port() -> int:
-    """A TCP and UDP port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-    return found
+    return free_port()
 
 
 # -- passed at the start -----------------------------------------------------------------------------------------------
@@ -653,7 +650,7 @@ argv = {json.dumps(words)}
         client.connect(str(place / "bus"))
         client.sendall(b"\0AUTH EXTERNAL " + str(os.geteuid()).encode().hex().encode() + b"\r\n")
         assert client.recv(100).startswith(b"OK ")
-    assert manager.show("dbus")["state"] == "running"
+    manager.until("dbus", lambda dbus: dbus["state"] == "running")
 
 
 def test_who_waits_for_a_milestone_has_it_once_its_sockets_listen(manage: Manage, place: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from arje.ctl.client import Client
+from arje.supervisor.birth import SETUP
 from tests.conftest import Manager, no_cgroup, sh
 from tests.manager.dead_mount import DeadMount, dead_mount
 from tests.manager.test_services import alive
@@ -55,7 +57,9 @@ def test_a_mount_that_dies_below_the_runtime_directory_holds_one_start_and_not_t
         if what == "env file":
             beside(manager, "Forecast", label=label)
         assert manager.call("Ping")["pid"] == manager.process.pid
+        began = time.monotonic()
         assert stop(manager, label)["result"] == "done"
+        assert time.monotonic() - began < SETUP / 2, "the stop cut it short"
     assert stop(manager, "beside")["result"] == "done"
     started = manager.call("Start", labels=["directory"])["results"][0]
     assert started["result"] == "done", "the mount is gone, and it starts as ever"

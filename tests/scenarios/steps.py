@@ -50,6 +50,7 @@ from typing import Any, Final
 
 from arje.kernel import process
 from tests.conftest import NOBODY, ROOT, Manager, python_for_nobody
+from tests.ports import free_port
 
 PATIENCE = 30.0  # seconds for what becomes so
 NAMESPACES = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc")
@@ -99,7 +100,7 @@ class Story:
         self._marks = {
             "@PLACE@": str(place),
             "@ID@": f"{os.getpid()}{next(_numbers):03}",
-            "@PORT@": str(_free_port()),
+            "@PORT@": str(free_port()),
             "@ARJECTL@": f"{self._python()} -m arje.ctl --socket {place}/run/io.arje",
         }
         told = tomllib.loads(self._marked((folder / "steps.toml").read_text()))
@@ -324,12 +325,6 @@ def unlike(wanted: Any, found: Any, name: str) -> str:
     if wanted == "" and found is None:
         return ""
     return "" if wanted == found else f"{name} is {found!r}, not {wanted!r}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def running(text: str) -> list[int]:
