@@ -64,7 +64,7 @@ class Box:
 
     def command(self, *words: str, user: bool = False) -> list[str]:
         """Return the command line that runs a program in the box, as process 1 of it."""
-        ids = ("--user", "--map-users=0,0,65536", "--map-groups=0,0,65536", "--setuid=0", "--setgid=0") if user else ()
+        ids = ("--user", "--map-root-user") if user else ()
         spaces = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child=KILL")
         return ["unshare", *ids, *spaces, "sh", "-c", _ENTER, "sh", str(self.lower), str(self.directory), *words]
 
@@ -79,8 +79,12 @@ class Box:
 
     def copy(self, source: Path, target: str) -> None:
         """Put a file or a directory into the box."""
-        place = self.directory / "upper" / target.lstrip("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
+        upper = self.directory / "upper"
+        place = upper / target.lstrip("/")
+        for parent in reversed(place.relative_to(upper).parents[:-1]):
+            (upper / parent).mkdir(exist_ok=True)
+            if (self.lower / parent).is_dir():  # /tmp stays everybody's
+                shutil.copystat(self.lower / parent, upper / parent)
         shutil.copytree(source, place, dirs_exist_ok=True) if source.is_dir() else shutil.copyfile(source, place)
 
     def files(self) -> set[str]:
