@@ -46,17 +46,25 @@ def state() -> str:
 
 
 def epoch() -> str:
-    """Return the time of the last commit, for builds that are the same each time; without git that of the changelog."""
-    try:
-        return run("git", "log", "-1", "--format=%ct", cwd=ROOT).strip()
-    except CannotShip:
-        return str(int((ROOT / "CHANGELOG.md").stat().st_mtime))
+    """Return the time of the last commit when this tree was first built; without git that of the changelog.
+
+    It is kept beside what is built: the same tree makes the same files.
+    """
+    kept = BUILD / "dist" / state() / "epoch"
+    if not kept.exists():
+        try:
+            text = run("git", "log", "-1", "--format=%ct", cwd=ROOT).strip()
+        except CannotShip:
+            text = str(int((ROOT / "CHANGELOG.md").stat().st_mtime))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(text)
+    return kept.read_text()
 
 
 def sdist() -> Path:
     """Return the sdist of the tree as it is."""
     python = tools()
-    os.environ.setdefault("SOURCE_DATE_EPOCH", epoch())
+    os.environ["SOURCE_DATE_EPOCH"] = epoch()
     into = DIST / state()
     if not (found := list(into.glob("*.tar.gz"))):
         into.mkdir(parents=True, exist_ok=True)
