@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 BUILT := $(VENV)/.built
 NATIVE := $(wildcard arje/native/*.c arje/native/*.h) arje/native/build.py
 
-.PHONY: run test setup clean
+.PHONY: run test setup clean deb wheel paper
 .DELETE_ON_ERROR:
 
 setup: $(BUILT)
@@ -28,6 +28,14 @@ run: $(BUILT)
 
 test: $(BUILT)
 	@$(VENV)/bin/python -m pytest --numprocesses=auto $(TESTS)
+
+# What is shipped, below build/ship: the .deb for this machine's Debian, the sdist and the wheel.
+deb wheel: $(BUILT)
+	@$(VENV)/bin/python -m ship $@
+
+# What is made from the code: man pages, the card reference, pictures (docs/).
+paper: $(BUILT)
+	@$(VENV)/bin/python -m paper
 
 clean:
 	rm -rf $(VENV) build *.egg-info arje/native/_native.*

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHELL = ("tools/find-python", "tools/packages", ".ci/run", "vm/build", "vm/run", "vm/scenario")
-PYTHON = ("arje", "bench", "bench/run", "tests", "tools/run-examples", "vm", "setup.py")
+PYTHON = ("arje", "bench", "bench/run", "paper", "ship", "tests", "tools/run-examples", "vm", "setup.py")
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Werror", "-std=gnu11", "-O2", "-fsyntax-only")
 SOURCES = sorted((ROOT / "arje/native").glob("*.c"))
 
@@ -39,7 +39,7 @@ def test_the_code_is_formatted() -> None:
 
 
 def test_mypy_is_strict_and_content() -> None:
-    check(sys.executable, "-m", "mypy", "--strict", "arje", "bench", "vm", "tools/run-examples")
+    check(sys.executable, "-m", "mypy", "--strict", "arje", "bench", "paper", "ship", "vm", "tools/run-examples")
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "aarch64-linux-gnu-gcc"])
@@ -57,7 +57,14 @@ def test_shellcheck_has_nothing_to_say(script: str) -> None:
     check(need("shellcheck"), script)
 
 
+@pytest.mark.parametrize("script", ["ship/login/arje.sh", "ship/login/60arje"])
+def test_shellcheck_has_nothing_to_say_of_what_a_shell_sources(script: str) -> None:
+    check(need("shellcheck"), "--shell=sh", script)
+
+
 def test_no_file_is_longer_than_a_head_can_hold() -> None:
-    files = [path for room in ("arje", "bench", "vm") for path in ROOT.glob(f"{room}/**/*.py")] + SOURCES
+    files = [
+        path for room in ("arje", "bench", "paper", "ship", "vm") for path in ROOT.glob(f"{room}/**/*.py")
+    ] + SOURCES
     long = {str(path.relative_to(ROOT)) for path in files if len(path.read_text().splitlines()) > 400}
     assert long - {"arje/native/_native.c"} == set()

@@ -249,6 +249,16 @@ VERBS: Final[dict[str, Verb]] = {
     # -- manager -------------------------------------------------------------------------------------------------------
     "ping": Verb("look:ping", "manager", "whether a manager answers"),
     "version": Verb("look:version", "manager", "arjectl's own version", manager="no"),
+    "completion": Verb(
+        *(
+            "completion:completion",
+            "manager",
+            "the script that completes arjectl in a shell, and what it asks (answer)",
+        ),
+        Operand("SHELL", "choice", choices=("bash", "zsh", "fish", "answer")),
+        Operand("WORD", "command", "*"),
+        manager="no",
+    ),
     # -- machine -------------------------------------------------------------------------------------------------------
     "target": Verb(
         *("act:target", "machine", "start a target and stop what it does not pull in"),

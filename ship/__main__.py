@@ -1,0 +1,25 @@
+"""``python -m ship wheel|deb``: build it, and print where it is."""
+
+from __future__ import annotations
+
+import sys
+
+from ship import CannotShip, deb, wheel
+
+
+def main(words: list[str]) -> int:
+    """Build what is named. Returns the exit status."""
+    makers = {"wheel": lambda: [wheel.sdist(), wheel.wheel()], "deb": lambda: [deb.build()]}
+    if len(words) != 1 or words[0] not in makers:
+        print(f"usage: python -m ship {'|'.join(makers)}", file=sys.stderr)
+        return 2
+    try:
+        for path in makers[words[0]]():
+            print(path)
+    except CannotShip as error:
+        print(f"ship: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))

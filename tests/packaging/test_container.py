@@ -1,0 +1,102 @@
+"""The Containerfile, step by step as an image builder does it, and arje as process 1 of what it makes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.packaging.boxes import Box
+from tests.packaging.conftest import online
+
+CARDS = {
+    "daemon": '[payload]\nexec = "/bin/sleep"\nargv = ["infinity"]\n[soma]\nnamespaces = ["mount", "pid"]\n',
+    "orphans": '[payload]\nexec = "/bin/sh"\nargv = ["-c", "setsid sleep 0 & exec sleep 1000"]\n',
+    "main": """[payload]
+exec = "/bin/sh"
+argv = ["-c", "trap 'exit 7' USR1; echo up; while :; do sleep 1000 & wait; done"]
+[supervision]
+ends_arje = true
+""",
+}
+
+
+def steps() -> Iterator[tuple[str, list[str]]]:
+    """Yield the instructions of the Containerfile."""
+    for line in (ROOT / "ship/Containerfile").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, rest = line.partition(" ")
+            yield name, [rest] if name == "RUN" else json.loads(rest) if rest.startswith("[") else shlex.split(rest)
+
+
+@pytest.fixture
+def image(box: Callable[[str], Box], package: Path, place: Path) -> tuple[Box, list[str]]:
+    """Build the image: the box, and its entry point."""
+    if not online():
+        pytest.skip("no network: the image is not built (its apt-get needs one)")
+    context = place / "context"
+    (context / "cards.d").mkdir(parents=True)
+    (context / package.name).write_bytes(package.read_bytes())
+    for label, text in CARDS.items():
+        (context / f"cards.d/{label}.toml").write_text(text)
+    debian = box("python")
+    entry: list[str] = []
+    for name, words in steps():
+        if name == "RUN":
+            debian.sh(words[0])
+        elif name == "COPY":
+            for source in context.glob(words[0].rstrip("/")):
+                debian.copy(source, words[1] if source.is_dir() else f"{words[1]}{source.name}")
+        elif name == "ENTRYPOINT":
+            entry = words
+        else:
+            assert name in ("FROM", "STOPSIGNAL")
+    return debian, entry
+
+
+def inside(container: subprocess.Popen[bytes]) -> int:
+    """Return the pid of the container's process 1, as we see it: the child of unshare(1)."""
+    children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
+    return int(children.read_text().split()[0])
+
+
+def ctl(container: subprocess.Popen[bytes], *words: str) -> str:
+    """Run arjectl inside."""
+    pid = str(inside(container))
+    enter = ["nsenter", "-t", pid, "--user", "--mount", "--pid", "--uts", "--ipc", f"--root=/proc/{pid}/root", "--wd=/"]
+    done = subprocess.run([*enter, "/usr/bin/arjectl", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_arje_is_process_1_of_the_image_and_ends_it_in_order(image: tuple[Box, list[str]]) -> None:
+    debian, entry = image
+    log = debian.directory / "log"
+    for end in ("TERM", "main"):
+        read, write = os.pipe()
+        words = debian.command(*entry, "--ready-fd", str(write), user=True)
+        with log.open("wb") as said, subprocess.Popen(words, pass_fds=[write], stdout=said, stderr=said) as container:
+            try:
+                os.close(write)
+                assert os.read(read, 1) == b"\n", log.read_text()
+                ctl(container, "wait", "daemon", "--for", "running")
+                status = json.loads(ctl(container, "--json", "status"))
+                assert status["manager"]["pid"] == 1
+                assert status["manager"]["mode"] == "system"
+                assert {each["label"]: each["state"] for each in status["services"]} == dict.fromkeys(CARDS, "running")
+                if end == "TERM":  # as `podman stop` does
+                    os.kill(inside(container), signal.SIGTERM)
+                else:
+                    ctl(container, "kill", "main", "-s", "USR1")
+                assert container.wait(30) == (0 if end == "TERM" else 7)
+            finally:
+                os.close(read)
+                container.kill()
+    assert "Traceback" not in log.read_text()
