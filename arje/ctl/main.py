@@ -58,7 +58,7 @@ def _run(verb: Verb, args: Arguments) -> int:
     try:
         if verb.manager == "no":
             return verb.load()(None, args, paper)  # type: ignore[arg-type]
-        client = Client(args.socket or _socket(args), args.timeout)
+        client = Client(args.socket or socket_of(args), args.timeout)
         try:
             return verb.load()(client, args, paper)
         finally:
@@ -75,7 +75,8 @@ def _run(verb: Verb, args: Arguments) -> int:
         return complain(error.name, text, code, in_json=args.json)
 
 
-def _socket(args: Arguments) -> str:
+def socket_of(args: Arguments) -> str:
+    """Return the socket of the manager that is meant."""
     from arje import paths  # costs as much as all the rest; who names a socket need not wait for it
 
     return str(paths.default_socket(user=True if args.user else False if args.system else None))
