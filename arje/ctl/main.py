@@ -56,7 +56,7 @@ def _told(args: Arguments) -> int:
 def _run(verb: Verb, args: Arguments) -> int:
     paper = Paper(sys.stdout, plain=args.plain, quiet=args.quiet)
     try:
-        if verb.manager == "no":
+        if verb.manager != "yes":  # it asks for one when it wants one
             return verb.load()(None, args, paper)  # type: ignore[arg-type]
         client = Client(args.socket or socket_of(args), args.timeout)
         try:

@@ -70,6 +70,7 @@ class Duties:
         self._supervisor, self._nursery, self._load = supervisor, nursery, load
         door.pid1 = self
         self.farewell = supervisor.farewell
+        supervisor.farewell.heard = self._arm_guard
         supervisor.table.subscribe(self._changed)
         nursery.start_soon(self._see_off)
         if self.scene.words.watchdog and not self.scene.container:
@@ -238,6 +239,10 @@ class Duties:
             return True
         return self._supervisor.farewell.say(way, who, words=words, force=force)
 
+    def _arm_guard(self) -> None:
+        """From the first moment on: what is to be stopped next may be what hangs."""
+        shutdown.guard(self._supervisor.farewell.way, _TOLD_AFTER, 1, self.scene.words.guard)
+
     async def _see_off(self) -> None:
         """Once arje is to end: keep the guard quiet as long as the loop turns, and tell what is waited for."""
         farewell = self._supervisor.farewell
@@ -246,7 +251,7 @@ class Duties:
         if console_says:
             console.say(f"arje: {farewell.way.value}, says {farewell.who}: stopping {self._count()} services")
         while True:
-            shutdown.guard(farewell.way, _TOLD_AFTER, 1, self.scene.words.guard)
+            self._arm_guard()
             await trio.sleep(_TOLD_AFTER)
             for line in self._waited_for():
                 LOG.info("waiting", what=line)

@@ -6,6 +6,7 @@ may want arje's end as well, and one of several ways in which it goes (service/w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -57,12 +58,14 @@ class Farewell:
         self.way = Way.EXIT
         self.words: tuple[str, ...] = ()
         self.force = False
+        self.heard: Callable[[], None] = lambda: None  # called before anything else follows
 
     def say(self, way: Way, who: str, *, status: int = 0, words: tuple[str, ...] = (), force: bool = False) -> bool:
         """Let arje end in this way; return whether it does: once it is on its way out, the first word counts."""
         if self.said.is_set() or self._supervisor.stopping:
             return False
         self.way, self.who, self.status, self.words, self.force = way, who, status, words, force
+        self.heard()
         self.said.set()
         return True
 
