@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return its exit code (ctl/exitcodes.py)."""
-    words = sys.argv[1:] if argv is None else argv
+    words = as_called(sys.argv[0], sys.argv[1:]) if argv is None else argv
     if sys.stdout.encoding != "utf-8" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a locale cannot write is shown as Python writes it
     try:
@@ -38,6 +38,19 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return int(code)
+
+
+def as_called(program: str, words: list[str]) -> list[str]:
+    """Return the words of a call under another name: /sbin/reboot, poweroff and halt may be links to arjectl.
+
+    What else these programs take (``-p``, ``-d``, ``-n``, ``--no-wall``) means nothing here.
+    """
+    name = program.rpartition("/")[2]
+    if name not in ("poweroff", "reboot", "halt"):
+        return words
+    verb = "poweroff" if name == "halt" and {"-p", "--poweroff"}.intersection(words) else name
+    kept = [word for word in words if word in ("--help", "-h", "--no-wait", "--at-once")]
+    return [verb, *(["--force"] if {"-f", "--force"}.intersection(words) else []), *kept]
 
 
 def _told(args: Arguments) -> int:

@@ -26,6 +26,7 @@ from arje.service.record import Service
 from arje.service.state import WITH_PROCESS, State
 from arje.service.ways import OF_PID1, Way
 from arje.supervisor import target
+from arje.supervisor.snapshot import failure_text
 
 if TYPE_CHECKING:
     from arje.supervisor.door import Door
@@ -39,6 +40,7 @@ _TOLD_AFTER: Final = 3.0  # seconds until people want to know what an end waits 
 _LIMIT: Final = 30 * 60.0  # seconds for the stop in order (JobTimeoutSec= of systemd's poweroff.target)
 _LAST: Final = 10.0  # seconds for what was killed then
 _QUICK: Final = 2.0  # seconds; a shell that ends sooner is not started again at once
+_MOST: Final = 10  # lines about services
 _RTMIN: Final = int(signal.SIGRTMIN)
 _SHELLS: Final = (RESCUE, EMERGENCY)
 
@@ -116,10 +118,15 @@ class Duties:
         if self._up is not None or self._supervisor.stopping:
             return
         self._up = round(time.clock_gettime(time.CLOCK_BOOTTIME) - self.steps[0].at_ms / 1000, 3)
-        failed = sorted(s.label for s in self._supervisor.table if s.state is State.FAILED)
-        told = f"; failed: {' '.join(failed)}" if failed else ""
+        failed = [service for service in self._supervisor.table if service.state is State.FAILED]
         LOG.info("up", seconds=self._up, failed=len(failed))
-        if not self.scene.container and not (self.scene.words.quiet and not failed):
+        if self.scene.container:
+            return
+        for service in failed[:_MOST]:
+            why = failure_text(service.failure) if service.failure else str(service.cause)
+            console.say(f"arje: {service.label} has failed: {why}")
+        if failed or not self.scene.words.quiet:
+            told = f", {len(failed)} failed: arjectl" if failed else ""
             console.say(f"arje: up after {self._up:.2f} s{told}")
 
     def _trouble(self) -> list[str]:
@@ -263,7 +270,7 @@ class Duties:
 
     def _waited_for(self) -> list[str]:
         now = self._supervisor.host.now()
-        left = [service for service in self._supervisor.table if service.state in WITH_PROCESS][:10]
+        left = [service for service in self._supervisor.table if service.state in WITH_PROCESS][:_MOST]
         return [
             f"{each.label}: {each.state.value} for {now - each.since:.0f} s" + (f", {each.doing}" if each.doing else "")
             for each in left

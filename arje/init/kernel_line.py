@@ -2,6 +2,26 @@
 
 The kernel hands every word that it does not know to init as well (bootparam(7)); so one that arje does not know is no
 error. One that begins with ``arje.`` and means nothing is told: it is a slip of somebody's hand.
+
+==============================  ======================================================================================
+``arje.target=NAME``            start this card and what it needs, instead of ``default`` or all that are enabled
+``arje.cards=DIR[:DIR…]``       the cards, instead of those of paths.SYSTEM_CARDS
+``arje.log=WHERE``              arje's own log: ``kmsg``, ``console``, ``null`` or a file
+``arje.log_level=LEVEL``        what of it counts; ``debug`` is all
+``single``, ``rescue``, ``S``   a shell before services start (also ``s``, ``1``, ``arje.rescue``)
+``emergency``, ``-b``           a shell before there is a manager (also ``arje.emergency``)
+``arje.watchdog=SEC``           arm the hardware watchdog, and pet it from the loop
+``arje.guard=SEC``              how long the machine's end may stand still (30; 0: for ever)
+``arje.hostname=NAME``          the host's name, before /etc/hostname (also ``hostname=``)
+``arje.machine_id=ID``          the id of a machine that has none yet
+``arje.random_credit=yes``      count the seed of the last run as entropy; ``force``: also one without a mark
+``modules_load=A,B``            modules to load (also ``modules-load=``)
+``console=TTY``                 where people log in
+``quiet``                       say nothing of a boot that went well
+``root=``, ``rootfstype=``,     in an initramfs: the root to go on to, and its init (also ``arje.root=``, ``arje.init=``)
+``rootflags=``, ``rw``,
+``init=``
+==============================  ======================================================================================
 """
 
 from __future__ import annotations
