@@ -101,11 +101,14 @@ class Writer:
 
 
 _writer: Final = Writer(2)
-_least = _LEVELS["debug"]
+_least = _LEVELS["info"]
 
 
-def set_up(sink: Callable[[bytes], bool] | None = None) -> None:
-    """Configure structlog for this process; lines go to a ``sink``, else to stderr. Times are UTC, ISO 8601."""
+def set_up(sink: Callable[[bytes], bool] | None = None, *, adjustable: bool = False) -> None:
+    """Configure structlog for this process; lines go to a ``sink``, else to stderr. Times are UTC, ISO 8601.
+
+    ``adjustable``: :func:`set_level` decides what counts, at the price of a call for each line that does not.
+    """
     _writer.sink = sink
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
@@ -115,12 +118,12 @@ def set_up(sink: Callable[[bytes], bool] | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            _filter,
+            *([_filter] if adjustable else []),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if adjustable else "info"),
         logger_factory=structlog.WriteLoggerFactory(_writer),  # type: ignore[arg-type] # write and flush are all it needs
         cache_logger_on_first_use=True,
     )

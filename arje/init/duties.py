@@ -6,7 +6,6 @@ cards as a hand would, and tells people in front of the machine what happens.
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from collections import deque
@@ -17,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from arje import log
-from arje.errors import ArjeError
-from arje.init import boot, console, consoles, realroot, requests, shutdown
+from arje.init import boot, console, consoles, requests, seeing_off
 from arje.init.boot import Became, Scene
 from arje.init.daemon import start_enabled
-from arje.init.kernel_line import EMERGENCY, RESCUE
+from arje.init.kernel_line import RESCUE
+from arje.init.rescue import Rescue
+from arje.init.seeing_off import SeeingOff
 from arje.service.record import Service
-from arje.service.state import WITH_PROCESS, State
+from arje.service.state import State
 from arje.service.ways import OF_PID1, Way
 from arje.supervisor import target
+from arje.supervisor.machine import SHELLS
 from arje.supervisor.snapshot import failure_text
 
 if TYPE_CHECKING:
@@ -36,13 +37,8 @@ if TYPE_CHECKING:
 LOG = log.logger()
 WHO: Final = "boot"
 DEFAULT: Final = "default"
-_TOLD_AFTER: Final = 3.0  # seconds until people want to know what an end waits for, and between two tellings
-_LIMIT: Final = 30 * 60.0  # seconds for the stop in order (JobTimeoutSec= of systemd's poweroff.target)
-_LAST: Final = 10.0  # seconds for what was killed then
-_QUICK: Final = 2.0  # seconds; a shell that ends sooner is not started again at once
 _MOST: Final = 10  # lines about services
 _RTMIN: Final = int(signal.SIGRTMIN)
-_SHELLS: Final = (RESCUE, EMERGENCY)
 
 
 class Duties:
@@ -56,7 +52,6 @@ class Duties:
         self._runtime_dir = runtime_dir
         self._stage0 = stage0
         self._interrupts: deque[float] = deque(maxlen=requests.BURST[0])
-        self._shell_began = -math.inf
         self._first = True
         self._up: float | None = None
 
@@ -72,9 +67,9 @@ class Duties:
         self._supervisor, self._nursery, self._load = supervisor, nursery, load
         door.pid1 = self
         self.farewell = supervisor.farewell
-        supervisor.farewell.heard = self._arm_guard
-        supervisor.table.subscribe(self._changed)
-        nursery.start_soon(self._see_off)
+        self._rescue = Rescue(supervisor, nursery, self._begin_again)
+        self._seeing_off = SeeingOff(supervisor, self.scene)
+        nursery.start_soon(self._seeing_off.run)
         if self.scene.words.watchdog and not self.scene.container:
             from arje.init.watchdog import pet
 
@@ -89,14 +84,26 @@ class Duties:
             if not self.scene.container:
                 console.say(f"arje: {line}")
         if self.scene.words.shell == RESCUE and first:
-            self._start_shell(RESCUE)
+            self._rescue.start(RESCUE, WHO)
         elif trouble and self.scene.container:
             if self.scene.words.target:
                 self._supervisor.farewell.say(Way.EXIT, WHO, status=1)
         elif trouble:
-            self._start_shell(RESCUE)
+            self._rescue.start(RESCUE, WHO)
         else:
             self._go()
+
+    def _begin_again(self) -> None:
+        """Go on after a shell, with the cards as they are by now."""
+        try:
+            self._load()
+        except Exception:
+            LOG.exception("the cards could not be read again")
+        self.begin()
+
+    async def switch_to_shell(self, label: str, who: str) -> list[Service]:
+        """Stop everything and give a shell on the console. Raises NoSuchService when there is none."""
+        return await self._rescue.switch_to(label, who)
 
     def _go(self) -> None:
         supervisor, wanted = self._supervisor, self.scene.words.target
@@ -111,10 +118,14 @@ class Duties:
         self._nursery.start_soon(self._await_up)
 
     async def _await_up(self) -> None:
-        """Note when all that this boot starts has settled, and tell it."""
-        for service in [service for service in self._supervisor.table if service.wanted]:
-            if service.label in self._supervisor.table:
-                await self._supervisor.settled(service.label)
+        """Note when all that this boot starts has settled, and tell it; and meanwhile, what it waits for."""
+        labels = [service.label for service in self._supervisor.table if service.wanted]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(seeing_off.tell_waits, self._supervisor, self._comes, not self.scene.container)
+            for label in labels:
+                if label in self._supervisor.table:
+                    await self._supervisor.settled(label)
+            nursery.cancel_scope.cancel()
         if self._up is not None or self._supervisor.stopping:
             return
         self._up = round(time.clock_gettime(time.CLOCK_BOOTTIME) - self.steps[0].at_ms / 1000, 3)
@@ -128,6 +139,9 @@ class Duties:
         if failed or not self.scene.words.quiet:
             told = f", {len(failed)} failed: arjectl" if failed else ""
             console.say(f"arje: up after {self._up:.2f} s{told}")
+
+    def _comes(self, service: Service) -> bool:
+        return service.state is State.STARTING and not self._supervisor.stopping
 
     def _trouble(self) -> list[str]:
         """Return why this boot comes to nothing, line by line; nothing when it comes to something."""
@@ -146,42 +160,6 @@ class Duties:
             where = ", ".join(str(each) for each in self._supervisor.catalogue.directories if each != consoles.BUILTIN)
             return [*bad, f"there is no {'good ' if bad else ''}card in {where}"]
         return []
-
-    # -- shells --------------------------------------------------------------------------------------------------------
-
-    def _start_shell(self, label: str) -> None:
-        if label not in self._supervisor.table:
-            console.say("arje: there is no shell either; waiting for a key, a signal or arjectl")
-            return
-        console.say(f"arje: a {label} shell; its end goes on with the boot")
-        self._supervisor.want(label, WHO)
-
-    async def switch_to_shell(self, label: str, who: str) -> list[Service]:
-        """Stop everything and give a shell on the console. Raises NoSuchService when there is none."""
-        self._supervisor.table.get(label)
-        stopped = await target.clear(self._supervisor, label, who, everything=label == EMERGENCY)
-        self._supervisor.want(label, who)
-        return stopped
-
-    def _changed(self, old: Service, new: Service) -> None:
-        if new.label not in _SHELLS or self._supervisor.stopping:
-            return
-        if new.state is State.STARTING and old.state is not State.STARTING:
-            self._shell_began = self._supervisor.host.now()
-        if old.state in WITH_PROCESS and new.state in (State.DONE, State.FAILED):
-            self._nursery.start_soon(self._after_shell)
-
-    async def _after_shell(self) -> None:
-        """Go on with the boot, with the cards as they are by now."""
-        if self._supervisor.host.now() - self._shell_began < _QUICK:
-            await trio.sleep(_QUICK)
-        if self._supervisor.stopping:
-            return
-        try:
-            self._load()
-        except Exception:
-            LOG.exception("the cards could not be read again")
-        self.begin()
 
     # -- signals -------------------------------------------------------------------------------------------------------
 
@@ -204,8 +182,8 @@ class Duties:
             if not self.end(asked.way, who, force=asked.force):
                 LOG.warning("told to stop while stopping: killing what is left")
                 supervisor.kill_now()
-        elif asked.verb in _SHELLS:
-            self._nursery.start_soon(self._attempt_shell, asked.verb, who)
+        elif asked.verb in SHELLS:
+            self._nursery.start_soon(self._rescue.attempt, asked.verb, who)
         elif asked.verb == "default":
             self.begin()
         elif asked.verb.startswith("log-"):
@@ -218,26 +196,11 @@ class Duties:
         self._interrupts.append(now := self._supervisor.host.now())
         return len(self._interrupts) == most and now - self._interrupts[0] <= seconds
 
-    async def _attempt_shell(self, label: str, who: str) -> None:
-        try:
-            await self.switch_to_shell(label, who)
-        except Exception:
-            LOG.exception("no shell", label=label)
-
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def refusal(self, way: Way, words: tuple[str, ...] = ()) -> str:
         """Return why a way cannot be taken here, and what to do; empty when it can. ``words``: a root and its init."""
-        if way is Way.KEXEC and not self.scene.container and not _kernel_is_loaded():
-            return "no kernel is loaded: kexec -l KERNEL --initrd=FILE --reuse-cmdline"
-        if way in (Way.KEXEC, Way.SWITCH_ROOT) and self.scene.container:
-            return "a container has no kernel and no root of its own"
-        if way is Way.SWITCH_ROOT:
-            try:
-                realroot.find_init(*words[:2])
-            except (ArjeError, TypeError) as error:
-                return str(error)
-        return ""
+        return seeing_off.refusal(way, words, container=bool(self.scene.container))
 
     def end(self, way: Way, who: str, *, words: tuple[str, ...] = (), force: bool = False) -> bool:
         """Let this machine end so; False when it ends already."""
@@ -246,48 +209,9 @@ class Duties:
             return True
         return self._supervisor.farewell.say(way, who, words=words, force=force)
 
-    def _arm_guard(self) -> None:
-        """From the first moment on: what is to be stopped next may be what hangs."""
-        shutdown.guard(self._supervisor.farewell.way, _TOLD_AFTER, 1, self.scene.words.guard)
-
-    async def _see_off(self) -> None:
-        """Once arje is to end: keep the guard quiet as long as the loop turns, and tell what is waited for."""
-        farewell = self._supervisor.farewell
-        await farewell.said.wait()
-        console_says = not self.scene.container
-        if console_says:
-            console.say(f"arje: {farewell.way.value}, says {farewell.who}: stopping {self._count()} services")
-        while True:
-            self._arm_guard()
-            await trio.sleep(_TOLD_AFTER)
-            for line in self._waited_for():
-                LOG.info("waiting", what=line)
-                if console_says:
-                    console.say(f"arje: waiting for {line}")
-
-    def _count(self) -> int:
-        return sum(service.state in WITH_PROCESS for service in self._supervisor.table)
-
-    def _waited_for(self) -> list[str]:
-        now = self._supervisor.host.now()
-        left = [service for service in self._supervisor.table if service.state in WITH_PROCESS][:_MOST]
-        return [
-            f"{each.label}: {each.state.value} for {now - each.since:.0f} s" + (f", {each.doing}" if each.doing else "")
-            for each in left
-        ]
-
     async def stop(self) -> None:
         """Stop every service, in order and in a bounded time; at once where that is wanted."""
-        supervisor = self._supervisor
-        if supervisor.farewell.force:
-            supervisor.kill_now()
-        with trio.move_on_after(_LIMIT) as limit:
-            await supervisor.stop_all(supervisor.farewell.who)
-        if limit.cancelled_caught:
-            console.say("arje: services do not stop: killing them")
-            supervisor.kill_now()
-            with trio.move_on_after(_LAST):
-                await trio.sleep_forever()
+        await self._seeing_off.stop()
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
@@ -307,10 +231,3 @@ class Duties:
             "slips": list(self.scene.words.slips),
             "steps": [boot.as_plain(step) for step in self.steps],
         }
-
-
-def _kernel_is_loaded() -> bool:
-    try:
-        return shutdown.KEXEC_LOADED.read_text().strip() == "1"
-    except OSError:
-        return False

@@ -165,11 +165,19 @@ class Booted:
         command = [sys.executable, "-m", "arje.ctl", "--socket", f"/proc/{self.pid}/root/run/arje/io.arje", *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, cwd=ROOT)
 
+    def enter(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell beside its manager, in all its namespaces and in its root."""
+        spaces = ["nsenter", "-t", str(self.pid), "-U", "-p", "-m", "-n", "--preserve-credentials", "-r"]
+        command = [*spaces, "sh", "-c", f"cd {ROOT}; {script}"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def wait(self) -> int:
         """Wait for its end: the status of unshare(1), which passes on the signal that pid 1 ended by."""
+        if self.process.poll() is not None:
+            return self.process.returncode
         end = time.monotonic() + PATIENCE
         ended = os.pidfd_open(self.process.pid)
         try:

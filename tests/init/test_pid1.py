@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -199,17 +200,56 @@ def test_force_stops_nobody_in_order_and_a_second_wish_with_it_kills_what_holds_
 
 
 def test_what_no_service_has_is_told_to_go_before_it_is_killed(machine: Boot) -> None:
-    stray = (
-        "setsid sh -c \"trap 'echo told > /mnt/told; exit' TERM; echo up > /mnt/up; while :; do sleep 0.02; done\" &"
-    )
-    booted = machine({"a": SLEEP}, line="rescue")
-    booted.await_said("rescue shell")
-    booted.type(f"{stray}\n")
+    booted = up(machine({"a": SLEEP}))
+    trap = "trap 'echo told > /mnt/told; exit' TERM; echo up > /mnt/up; while :; do sleep 0.02; done"
+    booted.enter(f'setsid sh -c "{trap}" > /dev/null 2>&1 < /dev/null &')
     until(booted, (booted.shared / "up").exists)
-    booted.type("exit\n")
-    up(booted)
     booted.send(signal.SIGUSR2)
     assert booted.wait() == OFF
+    assert (booted.shared / "told").read_text() == "told\n"
+
+
+def test_at_once_asks_no_manager(machine: Boot) -> None:
+    booted = up(machine({"deaf": DEAF + '[supervision]\nstop_timeout = "1h"\n'}))
+    booted.enter(f"{sys.executable} -m arje.ctl reboot --at-once")
+    assert booted.wait() == AGAIN
+    assert "stopping" not in booted.said()
+
+
+def test_a_service_whose_end_is_arje_s_switches_a_machine_off(machine: Boot) -> None:
+    booted = machine({"a": sh("exit 7") + "[supervision]\nends_arje = true\n"})
+    assert booted.wait() == OFF
+
+
+def test_a_service_that_takes_long_to_start_is_told_of(machine: Boot) -> None:
+    slow = "[supervision]\nreadiness = 'notify'\nstart_timeout = '1h'\n"
+    booted = machine({"slow": SLEEP + slow, "bad": sh("exit 3") + "[supervision]\nkind = 'one-shot'\n"})
+    booted.await_said("arje: waiting for slow: starting for ")
+    booted.send(signal.SIGUSR2)
+    assert booted.wait() == OFF
+
+
+def test_what_has_failed_is_told_with_its_reason(machine: Boot) -> None:
+    booted = up(machine({"a": SLEEP, "bad": sh("exit 3") + "[supervision]\nkind = 'one-shot'\n"}))
+    said = booted.await_said("up after")
+    assert re.search(r"arje: bad has failed: exited 3.*\narje: up after \d+\.\d\d s, 1 failed: arjectl\n", said)
+
+
+def test_a_container_takes_the_kernel_s_words_from_its_command_line(container: Boot) -> None:
+    cards = {"a": "enabled = false\n" + SLEEP, "b": SLEEP}
+    booted = up(container(cards, "arje.target=a", "splash"))
+    assert [each["state"] for each in booted.call("List")["services"]] == ["running", "stopped"]
+    booted = container(cards, "arje.target=nobody")
+    assert booted.wait() == 1
+    assert "no card 'nobody'" in booted.said()
+
+
+def test_signals_change_what_is_logged(machine: Boot) -> None:
+    booted = up(machine({"a": SLEEP}))
+    assert "level=debug" not in booted.log()
+    booted.send(RTMIN + 22)
+    booted.ctl("restart", "a")
+    until(booted, lambda: "level=debug" in booted.log())
 
 
 def test_a_python_that_hangs_holds_no_end(machine: Boot) -> None:
