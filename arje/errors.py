@@ -11,6 +11,8 @@
     ├── InvalidTransition      an event that the state of a service does not know
     ├── NoSuchService          no card has this label
     ├── NotRunning             a service has no process that could be changed
+    ├── NotPid1                only pid 1 can do it
+    ├── CannotEnd              a machine cannot end in this way now
     ├── ManagerRunning         another manager owns this runtime directory
     └── NativeError            the compiled part is missing or does not fit
 
@@ -135,6 +137,24 @@ class NotRunning(ArjeError):
         super().__init__(f"{label} is {state}: it has no process")
         self.label = label
         self.state = state
+
+
+class NotPid1(ArjeError):
+    """Only the first process of a machine or a container can do it; this manager is none."""
+
+    def __init__(self, what: str, pid: int) -> None:
+        super().__init__(f"{what}: this manager is not pid 1 but {pid}: it is no machine's and no container's init")
+        self.what = what
+        self.pid = pid
+
+
+class CannotEnd(ArjeError):
+    """A machine, or a container, cannot end in this way now; ``why`` says what is missing or what goes on already."""
+
+    def __init__(self, way: str, why: str) -> None:
+        super().__init__(f"{way}: {why}")
+        self.way = way
+        self.why = why
 
 
 class BadReport(ArjeError):

@@ -14,6 +14,7 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -21,6 +22,7 @@ import structlog
 _WAITING: Final = 1000  # lines; more are dropped
 _GATHER: Final = 0.005  # seconds
 _FLUSH: Final = 1.0  # seconds to get rid of the last lines at the end
+_LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}
 
 
 class Writer:
@@ -28,6 +30,7 @@ class Writer:
 
     def __init__(self, fd: int) -> None:
         self.dropped = 0
+        self.sink: Callable[[bytes], bool] | None = None
         self._fd = fd
         self._items: deque[str | threading.Event] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -83,6 +86,8 @@ class Writer:
             self.dropped += len(lines)
 
     def _put(self, data: bytes) -> bool:
+        if self.sink is not None:
+            return self.sink(data)
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
@@ -96,26 +101,44 @@ class Writer:
 
 
 _writer: Final = Writer(2)
+_least = _LEVELS["info"]
 
 
-def set_up() -> None:
-    """Configure structlog for this process. Times are UTC, ISO 8601."""
+def set_up(sink: Callable[[bytes], bool] | None = None, *, adjustable: bool = False) -> None:
+    """Configure structlog for this process; lines go to a ``sink``, else to stderr. Times are UTC, ISO 8601.
+
+    ``adjustable``: :func:`set_level` decides what counts, at the price of a call for each line that does not.
+    """
+    _writer.sink = sink
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
-        if os.isatty(2)
+        if sink is None and os.isatty(2)
         else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            *([_filter] if adjustable else []),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        wrapper_class=structlog.make_filtering_bound_logger("debug" if adjustable else "info"),
         logger_factory=structlog.WriteLoggerFactory(_writer),  # type: ignore[arg-type] # write and flush are all it needs
         cache_logger_on_first_use=True,
     )
+
+
+def set_level(name: str) -> None:
+    """Drop what is below a level: debug, info, warning or error. Raises KeyError."""
+    global _least
+    _least = _LEVELS[name]
+
+
+def _filter(logger: Any, method: str, event: Any) -> Any:
+    if _LEVELS.get(event["level"], _least) < _least:
+        raise structlog.DropEvent
+    return event
 
 
 def drain() -> None:

@@ -9,7 +9,9 @@ from typing import Any, Final, Protocol
 
 from arje.card.unreadable import Unreadable
 from arje.control.call import A_YEAR, PICKS, Call, InvalidParameter
+from arje.service.ways import Way
 from arje.supervisor.awaiting import GOALS
+from arje.supervisor.machine import SHELLS
 
 
 class Door(Protocol):
@@ -59,6 +61,9 @@ class Door(Protocol):
     async def apply(self, token: str, who: str, confirm: float | None = None) -> dict[str, Any]: ...
     async def rollback(self, token: str, who: str) -> dict[str, Any]: ...
     def sets(self) -> list[dict[str, Any]]: ...
+    def boot(self) -> dict[str, Any] | None: ...
+    def end(self, way: str, who: str, *, words: list[str], force: bool) -> dict[str, Any]: ...
+    async def console_shell(self, label: str, who: str) -> list[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +260,22 @@ async def _sets(door: Door, call: Call) -> dict[str, Any]:
     return {"sets": door.sets()}
 
 
+async def _boot(door: Door, call: Call) -> dict[str, Any]:
+    return {"boot": door.boot()}
+
+
+async def _end(door: Door, call: Call) -> dict[str, Any]:
+    if (way := call.text("way")) not in tuple(Way):
+        raise InvalidParameter("way")
+    return door.end(way, call.who, words=call.words("words"), force=call.flag("force"))
+
+
+async def _shell(door: Door, call: Call) -> dict[str, Any]:
+    if (label := call.text("label")) not in SHELLS:
+        raise InvalidParameter("label")
+    return {"results": await door.console_shell(label, call.who)}
+
+
 async def _schema(door: Door, call: Call) -> dict[str, Any]:
     return {"schema": door.schema()}
 
@@ -324,5 +345,8 @@ METHODS: Final[dict[str, Method]] = {
     "Apply": Method(_apply, ("token", "confirm_ms"), True),
     "Rollback": Method(_rollback, ("token",), True),
     "Sets": Method(_sets),
+    "Boot": Method(_boot),
+    "End": Method(_end, ("way", "words", "force"), True),
+    "Shell": Method(_shell, ("label",), True),
     "Schema": Method(_schema),
 }

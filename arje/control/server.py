@@ -24,7 +24,7 @@ import arje
 from arje import log
 from arje.control.call import Call, InvalidParameter
 from arje.control.handlers import METHODS, STREAMS, Door, Method, Stream, command_of
-from arje.errors import BadReport, CardError, NoSuchService, NotRunning, OrderingError
+from arje.errors import BadReport, CannotEnd, CardError, NoSuchService, NotPid1, NotRunning, OrderingError
 from arje.incarnation import as_json
 
 LOG = log.logger()
@@ -150,6 +150,10 @@ class Connection:
         except CardError as error:
             problems = [as_json(problem) for problem in error.problems]
             reply = {"error": f"{INTERFACE}.CannotSet", "parameters": {"problems": problems}}
+        except NotPid1 as error:
+            reply = {"error": f"{INTERFACE}.NotPid1", "parameters": {"what": error.what, "pid": error.pid}}
+        except CannotEnd as error:
+            reply = {"error": f"{INTERFACE}.CannotEnd", "parameters": {"way": error.way, "why": error.why}}
         except BadReport as error:
             reply = {"error": f"{INTERFACE}.BadReport", "parameters": {"message": str(error)}}
         except OrderingError as error:

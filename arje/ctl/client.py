@@ -89,6 +89,16 @@ class Client:
             raise CallError(reply["error"], reply.get("parameters") or {})
         return reply.get("parameters") or {}, reply.get("continues") is True
 
+    def await_end(self) -> None:
+        """Wait until the manager hangs up. Raises TimedOut."""
+        try:
+            while self._socket.recv(65536):
+                pass
+        except TimeoutError:
+            raise TimedOut from None
+        except OSError:
+            return
+
     def close(self) -> None:
         """Hang up."""
         self._socket.close()

@@ -35,6 +35,7 @@ class Action:
     ISOLATION_REFUSED: Final = 153
     DEGRADED: Final = 154
     PLAN_CHANGED: Final = 155
+    NOT_PID1: Final = 156
 
 
 _OF_ALL: Final = {
@@ -47,6 +48,7 @@ _OF_ALL: Final = {
     153: "isolation that the card requires cannot be had",
     154: "done, but degraded",
     155: "the plan has changed meanwhile, or was rolled back",
+    156: "the manager is no machine's and no container's first process",
 }
 _OF_QUERIES: Final = {
     0: "it is so, or the service runs",

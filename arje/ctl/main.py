@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return its exit code (ctl/exitcodes.py)."""
-    words = sys.argv[1:] if argv is None else argv
+    words = as_called(sys.argv[0], sys.argv[1:]) if argv is None else argv
     if sys.stdout.encoding != "utf-8" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # what a locale cannot write is shown as Python writes it
     try:
@@ -40,6 +40,19 @@ def main(argv: list[str] | None = None) -> int:
     return int(code)
 
 
+def as_called(program: str, words: list[str]) -> list[str]:
+    """Return the words of a call under another name: /sbin/reboot, poweroff and halt may be links to arjectl.
+
+    What else these programs take (``-p``, ``-d``, ``-n``, ``--no-wall``) means nothing here.
+    """
+    name = program.rpartition("/")[2]
+    if name not in ("poweroff", "reboot", "halt"):
+        return words
+    verb = "poweroff" if name == "halt" and {"-p", "--poweroff"}.intersection(words) else name
+    kept = [word for word in words if word in ("--help", "-h", "--no-wait", "--at-once")]
+    return [verb, *(["--force"] if {"-f", "--force"}.intersection(words) else []), *kept]
+
+
 def _told(args: Arguments) -> int:
     """Answer ``--help`` and ``--version``, which need no manager."""
     if args.version:
@@ -56,9 +69,9 @@ def _told(args: Arguments) -> int:
 def _run(verb: Verb, args: Arguments) -> int:
     paper = Paper(sys.stdout, plain=args.plain, quiet=args.quiet)
     try:
-        if verb.manager == "no":
+        if verb.manager != "yes":  # it asks for one when it wants one
             return verb.load()(None, args, paper)  # type: ignore[arg-type]
-        client = Client(args.socket or _socket(args), args.timeout)
+        client = Client(args.socket or socket_of(args), args.timeout)
         try:
             return verb.load()(client, args, paper)
         finally:
@@ -75,7 +88,8 @@ def _run(verb: Verb, args: Arguments) -> int:
         return complain(error.name, text, code, in_json=args.json)
 
 
-def _socket(args: Arguments) -> str:
+def socket_of(args: Arguments) -> str:
+    """Return the socket of the manager that is meant."""
     from arje import paths  # costs as much as all the rest; who names a socket need not wait for it
 
     return str(paths.default_socket(user=True if args.user else False if args.system else None))

@@ -31,6 +31,11 @@ def told(verb: Verb, args: Arguments, error: CallError) -> tuple[str, int]:
 
         code = Action.USAGE if args.verb in ("set", "harden") else Action.CARD_INVALID
         return limits_verbs.cannot(told["problems"]), code
+    if error.name == "NotPid1":
+        text = f"{told.get('what')}: that manager is process {told.get('pid')}, no machine's and no container's first"
+        return text, Action.NOT_PID1
+    if error.name == "CannotEnd":
+        return f"{told.get('way')}: {told.get('why')}", Action.FAILED
     if error.name == "BadReport":
         return str(told.get("message")), Action.USAGE
     if error.name == "Ordering":

@@ -37,11 +37,15 @@ def header(paper: Paper, manager: Data) -> None:
     """The manager in one line."""
     counts = manager["counts"]
     order = ("running", "reloading", "starting", "waiting", "stopping", "backoff", "failed", "done", "stopped")
+    boot = manager.get("boot")
+    booted = f"  booted in {boot['up_s']:.2f} s" if boot and boot["up_s"] is not None else ""
     parts = ", ".join(f"{counts[state]} {state}" for state in order if state in counts)
     paper.line(
-        f"arje {manager['version']}  pid {manager['pid']}  {manager['state']}  up {duration(manager['uptime'])}   "
+        f"arje {manager['version']}  pid {manager['pid']}  {manager['state']}  up {duration(manager['uptime'])}{booted}   "
         f"{many(sum(counts.values()), 'service')}{': ' + parts if parts else ''}   {manager['degraded']} degraded"
     )
+    if boot and boot["failed"]:
+        paper.line(f"{many(len(boot['failed']), 'step')} of the boot failed: {', '.join(boot['failed'])}: arjectl boot")
     if problems := manager.get("problems"):
         paper.line(f"{many(problems, 'bad card')}: arjectl plan shows what is wrong with them.")
     if manager["changed_on_disk"]:

@@ -52,10 +52,38 @@ def sweep(label: str, leader: int) -> tuple[int, str]:
     return _kill_all(lambda: of_service(label, leader))
 
 
-def sweep_all(spare: Iterable[int] = ()) -> tuple[int, str]:
-    """Kill every process below this one but ``spare`` and what is below those. Returns what :func:`sweep` does."""
+def sweep_all(spare: Iterable[int] = (), courtesy: float = 0.0) -> tuple[int, str]:
+    """Kill every process below this one but ``spare`` and what is below those. Returns what :func:`sweep` does.
+
+    ``courtesy``: seconds between a TERM to all of them and the KILL.
+    """
     spared = frozenset(spare)
-    return _kill_all(lambda: _below(lambda pid: True, spared))
+
+    def left() -> list[int]:
+        return _below(lambda pid: True, spared)
+
+    if courtesy:
+        _tell_all(left(), courtesy)
+    return _kill_all(left)
+
+
+def _tell_all(pids: list[int], seconds: float) -> None:
+    """Send TERM, and wait until all have gone or the time is over; somebody else reaps them."""
+    end = time.monotonic() + seconds
+    fds = []
+    try:
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                fds.append(fd := os.pidfd_open(pid))
+                signal.pidfd_send_signal(fd, signal.SIGTERM)
+                signal.pidfd_send_signal(fd, signal.SIGCONT)
+        for fd in fds:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll(max(0.0, end - time.monotonic()) * 1000)
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
 def children() -> list[int]:

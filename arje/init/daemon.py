@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -23,6 +23,7 @@ from arje.init import runtime
 from arje.init.watch import watch_cards
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
+from arje.service.ways import OF_PID1, Way
 from arje.supervisor import compiled, transient
 from arje.supervisor.cards import starts_by_itself
 from arje.supervisor.catalogue import Catalogue
@@ -32,7 +33,11 @@ from arje.supervisor.logs import Logs
 from arje.supervisor.reaper import Reaper
 from arje.supervisor.supervisor import Supervisor
 
+if TYPE_CHECKING:
+    from arje.init.duties import Duties
+
 LOG = log.logger()
+COURTESY: Final = 5.0  # seconds between TERM and KILL for what is no service's, in a machine's end
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -41,7 +46,7 @@ class Options:
     """What the command line decided. ``cards``: directories, the later overriding the earlier. ``state_dir``: for what
     outlives the manager. ``ready_fd`` gets a newline, and is closed, when the socket serves and the enabled services are
     on their way. ``cache``: where the compiled cards are kept, in the runtime directory unless it says where.
-    ``record``: the file in which every input is written down."""
+    ``record``: the file in which every input is written down. ``duties``: what pid 1 has to do beside."""
 
     runtime_dir: Path
     cards: tuple[Path, ...]
@@ -50,11 +55,19 @@ class Options:
     ready_fd: int | None = None
     cache: Path | None = None
     record: Path | None = None
+    duties: Duties | None = None
+
+    @property
+    def signals(self) -> tuple[int, ...]:
+        """The signals that are read."""
+        return tuple({*_SIGNALS, *(self.duties.signals if self.duties else ())})
 
 
 def run(options: Options) -> int:
     """Be the manager until told to stop. Returns the exit status. Raises ArjeError, OSError."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # before any thread exists: signalfd(2) is the only reader
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, options.signals
+    )  # before any thread exists: signalfd(2) is the only reader
     with runtime.owned(options.runtime_dir, user=options.user) as before:
         native.prctl_subreaper()
         base = _cgroup_base(options, before)
@@ -64,7 +77,10 @@ def run(options: Options) -> int:
         logs = Logs(options.runtime_dir / paths.LOGS_NAME)
         try:
             reaper = Reaper()
-            return _supervised(options, Machine(incarnator, reaper), logs, reaper)
+            machine = Machine(incarnator, reaper)
+            if options.duties is not None:
+                machine.courtesy = COURTESY
+            return _supervised(options, machine, logs, reaper)
         except BaseExceptionGroup as group:
             raise _plain(group) from group
         finally:
@@ -120,8 +136,8 @@ async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> Non
     door = Door(supervisor, options.cards, options.runtime_dir, "user" if options.user else "system")
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
-        await nursery.start(_read_signals, reaper, supervisor, door, nursery)
-        nursery.start_soon(_stop_with_service, supervisor, nursery.cancel_scope)
+        await nursery.start(_read_signals, options, reaper, supervisor, door, nursery)
+        nursery.start_soon(_end, options.duties, supervisor, nursery.cancel_scope)
         nursery.start_soon(watch_cards, catalogue.directories, door)
         transient.clear(options.runtime_dir)
         why = compiled.recall(catalogue.cache, catalogue.memory) if catalogue.cache else ""
@@ -130,7 +146,11 @@ async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> Non
         nursery.start_soon(compiled.keep, catalogue.cache, catalogue.memory)
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
         LOG.info("ready", socket=str(paths.socket_of(options.runtime_dir)), services=len(supervisor.table))
-        _start_enabled(supervisor)
+        if options.duties is not None:
+            options.duties.take(supervisor, door, nursery, lambda: _load(supervisor))
+            options.duties.begin()
+        else:
+            start_enabled(supervisor)
         if options.ready_fd is not None:
             _tell_ready(options.ready_fd)
 
@@ -170,13 +190,15 @@ def _tell(problem: CardProblem) -> None:
     LOG.error("bad card", problem=str(problem))
 
 
-def _start_enabled(supervisor: Supervisor) -> None:
+def start_enabled(supervisor: Supervisor) -> None:
+    """Start every service that starts by itself."""
     for service in list(supervisor.table):
         if starts_by_itself(service.card) and not service.card.hooked_to and not service.wanted:
             supervisor.start(service.label, "cards.d", gently=True)
 
 
 async def _read_signals(
+    options: Options,
     reaper: Reaper,
     supervisor: Supervisor,
     door: Door,
@@ -184,23 +206,21 @@ async def _read_signals(
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    fd = native.signalfd(_SIGNALS)
-    stops = 0
+    fd = native.signalfd(options.signals)
     try:
         task_status.started()
         while True:
             await trio.lowlevel.wait_readable(fd)
-            numbers = {number for number, _, _ in native.read_signals(fd)}
+            signals = native.read_signals(fd)
+            numbers = {number for number, _, _ in signals}
             reaper.drain()
             if signal.SIGHUP in numbers:
                 nursery.start_soon(_reload, door)
-            if numbers & {signal.SIGTERM, signal.SIGINT}:
-                stops += 1
-                if stops == 1 and not supervisor.farewell.said.is_set():
-                    nursery.start_soon(_stop, supervisor, nursery.cancel_scope)
-                else:
-                    LOG.warning("told to stop while stopping: killing what is left")
-                    supervisor.kill_now()
+            if options.duties is not None:
+                options.duties.heed(signals)
+            elif numbers & {signal.SIGTERM, signal.SIGINT} and not supervisor.farewell.say(Way.EXIT, "signal"):
+                LOG.warning("told to stop while stopping: killing what is left")
+                supervisor.kill_now()
     finally:
         os.close(fd)
 
@@ -217,17 +237,15 @@ async def _reload(door: Door) -> None:
         LOG.error("reload refused, the old cards stay", **problem)
 
 
-async def _stop(supervisor: Supervisor, scope: trio.CancelScope) -> None:
-    LOG.info("stopping")
-    await supervisor.stop_all("signal")
-    scope.cancel()
-
-
-async def _stop_with_service(supervisor: Supervisor, scope: trio.CancelScope) -> None:
+async def _end(duties: Duties | None, supervisor: Supervisor, scope: trio.CancelScope) -> None:
+    """Stop every service once arje is to end, whoever wants it, and end this run."""
     farewell = supervisor.farewell
     await farewell.said.wait()
-    if supervisor.stopping:
-        return
-    LOG.info("stopping with a service", service=farewell.who, status=farewell.status)
-    await supervisor.stop_all(farewell.who)
+    LOG.info("stopping", who=farewell.who, way=farewell.way.value, status=farewell.status)
+    if duties is not None:
+        await duties.stop()
+    else:
+        await supervisor.stop_all(farewell.who)
+        if farewell.way in OF_PID1:
+            LOG.error("arje ends, the machine does not", asked=farewell.way.value, why="this manager is not its pid 1")
     scope.cancel()

@@ -7,11 +7,18 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import arje
 from arje import paths
 from arje.errors import ArjeError
 from arje.init import lean
+
+if TYPE_CHECKING:
+    from arje.init.daemon import Options
+
+
+_OTHERS = (["check"], ["run"], ["doctor"], ["replay"])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,8 +53,12 @@ def command() -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 failed, 2 usage."""
     words = sys.argv[1:] if argv is None else argv
-    _open_standard_descriptors()
     try:
+        if os.getpid() == 1 and "--user" not in words and words[:1] not in _OTHERS:
+            from arje.init import pid1
+
+            return pid1.main(words)
+        open_standard_descriptors()
         if words[:1] == ["check"]:
             from arje.card.check import main_check
             from arje.service.order import Graph
@@ -74,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def _open_standard_descriptors() -> None:
+def open_standard_descriptors() -> None:
     """Where 0, 1 or 2 is closed, the next file that we open would become it: a lock as some service's stdin."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
@@ -91,19 +102,24 @@ def _manage(options: argparse.Namespace) -> int:
     later.put_off()  # before trio and structlog come
     with readymade.used(readymade.load()), later.no_search_for_threads():
         from arje import log  # structlog takes 20 ms, and the other commands write no log
-        from arje.init.daemon import Options, run
+        from arje.init.daemon import run
 
     log.set_up()
-    user = options.user or os.geteuid() != 0
+    for directory in options.cards or ():
+        if not directory.is_dir():
+            print(f"arje: --cards {directory}: there is no such directory", file=sys.stderr)
+            return 2
+    return run(decided(options, user=options.user or os.geteuid() != 0))
+
+
+def decided(options: argparse.Namespace, *, user: bool) -> Options:
+    """Return what the command line decided, for a user's own manager or the system's."""
+    from arje.init.daemon import Options
+
     runtime = options.runtime_dir or (paths.user_runtime() if user else paths.SYSTEM_RUNTIME)
     state = options.state_dir or (paths.user_state() if user else paths.SYSTEM_STATE)
     cards = tuple(options.cards or (paths.user_cards() if user else paths.SYSTEM_CARDS))
-    if options.cards:
-        for directory in cards:
-            if not directory.is_dir():
-                print(f"arje: --cards {directory}: there is no such directory", file=sys.stderr)
-                return 2
     cards = tuple(card.absolute() for card in cards)
     cache = None if options.runtime_dir else paths.user_cache() if user else paths.SYSTEM_CACHE
     record = options.record.absolute() if options.record else None
-    return run(Options(runtime.absolute(), cards, user, state.absolute(), options.ready_fd, cache, record))
+    return Options(runtime.absolute(), cards, user, state.absolute(), options.ready_fd, cache, record)

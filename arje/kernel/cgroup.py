@@ -63,7 +63,7 @@ def find_base(name: str) -> Path | None:
     It lies beside the manager's own processes, never above them, as a cgroup with limits for its children may hold no
     processes itself (the no-internal-process rule). Controllers are handed down where the kernel lets us.
     """
-    place = own()
+    place = own_place(name)
     if place is None:
         return None
     base = place / name
@@ -87,9 +87,25 @@ def _step_aside(place: Path, name: str) -> None:
     with contextlib.suppress(OSError):
         alone = (place / "cgroup.procs").read_text().split() == [str(os.getpid())]
         if alone and (place / "cgroup.type").exists() and (place / "cgroup.controllers").read_text().strip():
-            leaf = place / f"{name}-manager"
-            leaf.mkdir(exist_ok=True)
-            (leaf / "cgroup.procs").write_text(str(os.getpid()))
+            enter_leaf(place, name)
+
+
+def own_place(name: str) -> Path | None:
+    """Return the cgroup in which a manager of this name makes its services': our own, or above the leaf we went into."""
+    found = own()
+    return found.parent if found is not None and found == leaf_of(found.parent, name) else found
+
+
+def leaf_of(place: Path, name: str) -> Path:
+    """Return where a manager's own process is when it has stepped aside."""
+    return place / f"{name}-manager"
+
+
+def enter_leaf(place: Path, name: str) -> None:
+    """Move this process into its leaf. Raises OSError."""
+    leaf = leaf_of(place, name)
+    leaf.mkdir(exist_ok=True)
+    (leaf / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def enable_controllers(directory: Path) -> frozenset[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
 import shutil
 import signal
 from typing import NamedTuple
@@ -20,8 +22,11 @@ class Finished(NamedTuple):
     said: str
 
 
-def run(spawner: native.Spawner, helper: str, words: list[str]) -> Finished:
-    """Run a helper of PATH to its end, which is milliseconds away. Raises OSError (FileNotFoundError: not installed)."""
+def run(spawner: native.Spawner, helper: str, words: list[str], seconds: float | None = None) -> Finished:
+    """Run a helper of PATH to its end, which is milliseconds away, or is awaited so many ``seconds``.
+
+    Raises OSError (FileNotFoundError: not installed; TimeoutError: it was killed).
+    """
     path = shutil.which(helper)
     if path is None:
         raise FileNotFoundError(2, f"{helper} is not installed")
@@ -36,11 +41,12 @@ def run(spawner: native.Spawner, helper: str, words: list[str]) -> Finished:
     finally:
         os.close(write)
     try:
-        return _finish(child, read)
+        return _finish(child, read, seconds)
     except BaseException:  # its stack is not given back before it has ended
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
-            os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+            if _has_something(child.pidfd, seconds):  # one that hangs in the kernel is left to it
+                os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
         raise
     finally:
         for fd in (read, child.pidfd, child.status_fd):
@@ -48,16 +54,25 @@ def run(spawner: native.Spawner, helper: str, words: list[str]) -> Finished:
         spawner.give_back(child)
 
 
-def _finish(child: native.Child, stderr: int) -> Finished:
+def _finish(child: native.Child, stderr: int, seconds: float | None) -> Finished:
     failed = 0
     native.release(child.status_fd)
     while record := native.receive(child.status_fd, block=True):
         failed = record.errno or failed
     said = b""
-    while piece := os.read(stderr, _MOST):
+    while (in_time := _has_something(stderr, seconds)) and (piece := os.read(stderr, _MOST)):
         said = (said + piece)[:_MOST]
+    if not in_time:
+        raise TimeoutError(errno.ETIMEDOUT, "it takes too long")
     info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
     if failed:
         raise OSError(failed, os.strerror(failed))
     status = 0 if info is None else info.si_status + (0 if info.si_code == os.CLD_EXITED else 128)
     return Finished(status, said.decode(errors="replace").strip())
+
+
+def _has_something(fd: int, seconds: float | None) -> bool:
+    """Wait until a pipe can be read, or is at its end, at most so many seconds. Returns whether it is so."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))

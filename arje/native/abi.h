@@ -3,7 +3,7 @@
  * its cdef; so it holds plain declarations only. Change the layout, and ARJE_ABI with it.
  */
 
-#define ARJE_ABI 19
+#define ARJE_ABI 20
 #define ARJE_OPTIONAL 1
 #define ARJE_DETAIL 32
 #define ARJE_JOINS 8

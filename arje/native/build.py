@@ -33,7 +33,7 @@ CHILD = (
     "filters.c",
     "facts.c",
 )
-SOURCES = (*CHILD, "spawn.c", "linux.c", "spares.c", "notices.c", "libseccomp.c")
+SOURCES = (*CHILD, "spawn.c", "linux.c", "spares.c", "notices.c", "libseccomp.c", "machine.c")
 
 #: No stack protector and no loop-to-memset: gcc must not make calls in the child's path either.
 FLAGS = (

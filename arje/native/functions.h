@@ -85,3 +85,15 @@ int arje_seccomp_compile(uint32_t action, uint32_t foreign, const char *const *a
 
 /* The peer of bench/spawn: count spawns of one plan in C alone; nanoseconds of each, clone to confirmed exec. */
 int arje_bench(struct arje_plan *plan, const int *stdio, const char *cgroup, int count, int64_t *nanoseconds);
+
+/* machine.c: what PID 1 asks of the kernel; "" where the call takes no text. */
+int arje_mount(const char *source, const char *target, const char *type, uint64_t flags, const char *data);
+int arje_umount(const char *target, int flags);
+int arje_swapoff(const char *path);
+int arje_pivot_root(const char *new_root, const char *put_old);
+int arje_reboot(uint32_t command);
+/*
+ * End the machine by reboot(2) with this command, or this process with this status where that is refused or command is 0,
+ * unless it is called again within so many milliseconds; 0 of them calls the guard off. Its thread begins with the first.
+ */
+int arje_guard(int64_t ms, uint32_t command, int status);

@@ -25,13 +25,14 @@ from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import awaiting, forecasts, harden, heal, live, snapshot, starts, stick, target
 from arje.supervisor.changing import Changing
 from arje.supervisor.listening import Listening
+from arje.supervisor.machine import OfMachine, Pid1
 from arje.supervisor.supervisor import Supervisor
 from arje.supervisor.written import Written
 
 LOG = log.logger()
 
 
-class Door(Listening, Written, Changing):
+class Door(Listening, Written, Changing, OfMachine):
     """One manager, as its clients see it."""
 
     def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
@@ -42,6 +43,7 @@ class Door(Listening, Written, Changing):
         self._began = supervisor.host.now()
         self._changing = trio.Lock()
         self.changed_on_disk = False
+        self.pid1: Pid1 | None = None
 
     # -- look ----------------------------------------------------------------------------------------------------------
 
@@ -62,6 +64,7 @@ class Door(Listening, Written, Changing):
             "changed_on_disk": self.changed_on_disk,
             "problems": len({problem.file for problem in self._supervisor.problems}),
             "templates": sorted(self._supervisor.catalogue.templates),
+            "boot": self.pid1.brief() if self.pid1 is not None else None,
         }
 
     def problems_of(self, label: str) -> list[dict[str, Any]]:

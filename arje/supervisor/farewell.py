@@ -1,16 +1,19 @@
 """What follows the end of a service for good: others that its card names, or the end of arje itself.
 
-The latter (``supervision.ends_arje``) is what a container has its main process for.
+The latter (``supervision.ends_arje``) is what a container has its main process for. A hand, a signal or the machine itself
+may want arje's end as well, and one of several ways in which it goes (service/ways.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from arje.service.record import FailureReason, Service
 from arje.service.state import State
+from arje.service.ways import Way
 
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
@@ -41,9 +44,10 @@ def status_of(service: Service) -> int:
 
 
 class Farewell:
-    """``said`` is set when a service has ended for good whose end is arje's: ``who``, and the ``status`` to exit with.
+    """``said`` is set when arje is to end: ``who`` wants it, the ``way`` it goes and the ``status`` to exit with; ``words``
+    are what the way needs further (a root, and its init).
 
-    The first one counts, and nothing follows an end once arje stops.
+    The first one counts, and nothing follows an end once arje stops. ``force``: no service is stopped in order.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -51,6 +55,19 @@ class Farewell:
         self.said = trio.Event()
         self.who = ""
         self.status = 0
+        self.way = Way.EXIT
+        self.words: tuple[str, ...] = ()
+        self.force = False
+        self.heard: Callable[[], None] = lambda: None  # called before anything else follows
+
+    def say(self, way: Way, who: str, *, status: int = 0, words: tuple[str, ...] = (), force: bool = False) -> bool:
+        """Let arje end in this way; return whether it does: once it is on its way out, the first word counts."""
+        if self.said.is_set() or self._supervisor.stopping:
+            return False
+        self.way, self.who, self.status, self.words, self.force = way, who, status, words, force
+        self.heard()
+        self.said.set()
+        return True
 
     def follow_up(self, ended: Service) -> None:
         """Begin what follows the state that a service has just come to."""
@@ -58,8 +75,7 @@ class Farewell:
         if ended.state not in (State.DONE, State.FAILED) or self._supervisor.stopping or self.said.is_set():
             return
         if card.supervision.ends_arje:
-            self.who, self.status = ended.label, status_of(ended)
-            self.said.set()
+            self.say(Way.EXIT, ended.label, status=status_of(ended))
             return
         for label in card.on_failure if ended.state is State.FAILED else card.on_success:
             if label in table:

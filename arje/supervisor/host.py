@@ -205,6 +205,7 @@ class Machine:
         self._reaper = reaper
         self._wall_clock = WallClock()
         self._zone: tzinfo | None = None
+        self.courtesy = 0.0  # seconds for what services have left to go by itself
         self._strangers = frozenset(mark.children())  # they were here before us, and are not ours to kill
 
     def now(self) -> float:
@@ -293,7 +294,7 @@ class Machine:
     async def sweep(self) -> tuple[int, str]:
         """Walk all that is below us, in a thread (mark.py)."""
         self._incarnator.close()  # who makes namespaces ahead is below us, too
-        return await trio.to_thread.run_sync(mark.sweep_all, self._strangers)
+        return await trio.to_thread.run_sync(mark.sweep_all, self._strangers, self.courtesy)
 
     def introduce(self, neighbours: Neighbours) -> None:
         """Tell the incarnator who else runs here."""

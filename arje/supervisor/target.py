@@ -40,6 +40,24 @@ async def switch(supervisor: Supervisor, label: str, who: str) -> list[Service]:
     return [table.get(other) for other in going if other in table]
 
 
+async def clear(supervisor: Supervisor, label: str, who: str, *, everything: bool) -> list[Service]:
+    """Stop all that a service does not need, those first that come later, before it is started; return what was stopped.
+
+    Cards that ``ignore_isolate``, and what these need, stay, unless it is ``everything``.
+    """
+    table = supervisor.table
+    ignoring = [s.label for s in table if not everything and s.card.ignore_isolate and s.state in STOP_WITH]
+    keep = _kept(supervisor, [label, *ignoring])
+    going = [s.label for s in table if s.label not in keep and _is_on(s)]
+    for service in table:
+        if service.label not in keep and (everything or not service.card.ignore_isolate):
+            supervisor.timers.disarm(service.label, who)
+    async with trio.open_nursery() as nursery:
+        for other in going:
+            nursery.start_soon(_stop_in_turn, supervisor, other, frozenset(going), f"{who}: {label}")
+    return [table.get(other) for other in going if other in table]
+
+
 def _is_on(service: Service) -> bool:
     """Whether a service is up, or will be by itself: what has failed or ended for good is left to be read."""
     return service.state not in _AT_REST or service.is_up or service.lacks_dependency
