@@ -3,7 +3,8 @@
 What it becomes is a process like any other: our own child (CLONE_PARENT, clone(2)) with descriptors, environment,
 directory and arguments of its own, which runs the program's ``main`` from its first line to the interpreter's end. But
 /proc/PID/cmdline is the zygote's, and modules are there that the program may not have imported: whoever looks at these
-starts it afresh. So do all tests of ``make run``, of ordinary users and of namespaces around arje.
+starts it afresh. So do all tests of ``make run``, of ordinary users and of namespaces around arje, whose managers run as
+they do everywhere, without their asserts (arje/init/lean.py); a copy keeps them.
 """
 
 from __future__ import annotations
