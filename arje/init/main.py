@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 def command() -> int:
     """Be the command ``arje``, in a process of its own; a manager starts again without its texts (lean.py)."""
-    _open_standard_descriptors()
+    open_standard_descriptors()
     lean.start_again(sys.argv[1:])
     return main()
 
