@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
 
 def command() -> int:
     """Be the command ``arje``, in a process of its own; a manager starts again without its texts (lean.py)."""
-    open_standard_descriptors()
+    if os.getpid() != 1:  # whose /dev may not be there yet: pid1.py
+        open_standard_descriptors()
     lean.start_again(sys.argv[1:])
     return main()
 
