@@ -207,7 +207,9 @@ def manage(place: Path) -> Iterator[Callable[..., Manager]]:
     """Start a manager on cards (label → TOML). It must end well and leave nothing behind."""
     started: list[Manager] = []
 
-    def start(cards: dict[str, str], *words: str, prefix: tuple[str, ...] = (), user: bool = False) -> Manager:
+    def start(
+        cards: dict[str, str], *words: str, prefix: tuple[str, ...] = (), user: bool = False, fresh: bool = False
+    ) -> Manager:
         directory = place / str(len(started))
         directory.mkdir()
         (directory / "cards").mkdir()
@@ -216,7 +218,7 @@ def manage(place: Path) -> Iterator[Callable[..., Manager]]:
         if user and os.geteuid() == 0:
             for path in (directory, directory / "cards"):
                 os.chown(path, NOBODY, NOBODY)
-        manager = Manager(directory, *words, prefix=prefix, user=user and os.geteuid() == 0)
+        manager = Manager(directory, *words, prefix=prefix, user=user and os.geteuid() == 0, fresh=fresh)
         started.append(manager)
         return manager
 

@@ -26,7 +26,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_running_manager_has_no_texts(manage: Manage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    manager = manage({"a": sh("exec sleep 1000")}, prefix=("env",))
+    manager = manage({"a": sh("exec sleep 1000")}, fresh=True)
     words = Path(f"/proc/{manager.process.pid}/cmdline").read_bytes().split(b"\0")
     assert words[1] == b"-OO", "the pid is the one that was started"
     manager.settle("a")
