@@ -32,8 +32,10 @@ def told(verb: Verb, args: Arguments, error: CallError) -> tuple[str, int]:
         code = Action.USAGE if args.verb in ("set", "harden") else Action.CARD_INVALID
         return limits_verbs.cannot(told["problems"]), code
     if error.name == "NotPid1":
-        text = f"{told.get('what')}: that manager is process {told.get('pid')}, no machine's and no container's first"
-        return text, Action.NOT_PID1
+        pid = told.get("pid")
+        user = "runs with --user: it is nobody's init"
+        why = user if pid == 1 else f"is process {pid}, no machine's and no container's first"
+        return f"{told.get('what')}: that manager {why}", Action.NOT_PID1
     if error.name == "CannotEnd":
         return f"{told.get('way')}: {told.get('why')}", Action.FAILED
     if error.name == "BadReport":

@@ -45,15 +45,18 @@ def parser() -> argparse.ArgumentParser:
 
 def command() -> int:
     """Be the command ``arje``, in a process of its own; a manager starts again without its texts (lean.py)."""
-    lean.start_again(sys.argv[1:])
-    return main()
+    words = sys.argv[1:]
+    if not _is_init(words):  # whose /dev may not be mounted yet
+        open_standard_descriptors()
+    lean.start_again(words)
+    return main(words)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 failed, 2 usage."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        if os.getpid() == 1 and "--user" not in words and words[:1] not in _OTHERS:
+        if _is_init(words):
             from arje.init import pid1
 
             return pid1.main(words)
@@ -82,6 +85,11 @@ def main(argv: list[str] | None = None) -> int:
     except (ArjeError, OSError) as error:
         print(f"arje: {error}", file=sys.stderr)
         return 1
+
+
+def _is_init(words: list[str]) -> bool:
+    """Whether this is the first process of a machine or a container, and is to be its init."""
+    return os.getpid() == 1 and "--user" not in words and words[:1] not in _OTHERS
 
 
 def open_standard_descriptors() -> None:

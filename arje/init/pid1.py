@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from arje.init.boot import Became, Scene
     from arje.init.daemon import Options
+    from arje.service.ways import Way
 
 #: The inode of the kernel's first pid namespace, since Linux 3.8 (PROC_PID_INIT_INO, <linux/proc_ns.h>).
 _FIRST: Final = "pid:[4026531836]"
@@ -69,11 +70,11 @@ class _Machine:
         self._words = words
         self._container = container
         self._stage0 = stage0
-        self._status = 0
+        self._shell_is_due = True
 
     def run(self) -> int:
         """Boot and keep services until the end; returns the exit status in a container."""
-        from arje.init import shutdown
+        from arje.init import console, shutdown
 
         while True:
             began = time.monotonic()
@@ -82,10 +83,32 @@ class _Machine:
             except (Exception, SystemExit) as error:
                 if self._container:
                     raise
-                self._rescue(error)
+                try:
+                    self._rescue(error)
+                except OSError as missing:
+                    console.say(f"arje: there is no shell on this console: {missing}; the next try is in {_PAUSE:g} s")
+                    began = time.monotonic()
                 shutdown.kill_all()  # what that run has left; nobody keeps it any more
                 if time.monotonic() - began < _PAUSE:
-                    signal.sigtimedwait({signal.SIGINT, signal.SIGTERM}, _PAUSE)
+                    self._pause()
+
+    def _pause(self) -> None:
+        """Wait a little, and hear meanwhile what ends a machine."""
+        heard = signal.sigtimedwait(self._ends, _PAUSE)
+        if heard is not None:
+            self._end(heard.si_signo)
+
+    @property
+    def _ends(self) -> dict[int, Way]:
+        """The signals that end a machine, and how."""
+        from arje.init import requests
+
+        return {number: asked.way for number, asked in requests.ON_MACHINE.items() if asked.way is not None}
+
+    def _end(self, number: int) -> None:
+        from arje.init import shutdown
+
+        shutdown.finish(self._ends[number], container="", status=1, slack=30)
 
     def _once(self) -> int:
         from arje.init import boot, consoles, kernel_line, realroot
@@ -100,7 +123,8 @@ class _Machine:
             _let_go_of_console()
             if realroot.is_wanted(scene):
                 realroot.enter(scene)
-            if scene.words.shell == kernel_line.EMERGENCY:
+            if scene.words.shell == kernel_line.EMERGENCY and self._shell_is_due:
+                self._shell_is_due = False
                 self._shell("arje: an emergency shell, as the kernel line wants it", trusted=True)
         return self._supervise(_furnished(options, scene, consoles.BUILTIN), scene, steps)
 
@@ -108,12 +132,15 @@ class _Machine:
         from arje import later, readymade
 
         with readymade.used(readymade.load()), later.no_search_for_threads():
-            from arje.init import consoles, daemon, realroot, shutdown
+            from arje.init import console, consoles, daemon, realroot, shutdown
             from arje.init.duties import Duties
             from arje.service.ways import Way
 
         if not scene.container:
-            consoles.write_cards(consoles.generated(options.runtime_dir), scene.words, "/dev/console")
+            try:
+                consoles.write_cards(consoles.generated(options.runtime_dir), scene.words, console.CONSOLE)
+            except OSError as error:
+                console.say(f"arje: no login and no rescue shell can be offered: {error}")
         duties = Duties(scene, steps, options.runtime_dir, self._stage0)
         status = daemon.run(replace(options, duties=duties))
         farewell = duties.farewell
@@ -137,12 +164,10 @@ class _Machine:
 
     def _shell(self, reason: str, *, trusted: bool) -> None:
         """Give a shell, and hear meanwhile what ends a machine."""
-        from arje.init import requests, shell, shutdown
+        from arje.init import shell
 
-        ends = {number: asked.way for number, asked in requests.ON_MACHINE.items() if asked.way is not None}
-        number = shell.run(reason, trusted=trusted, hears=tuple(ends))
-        if number:
-            shutdown.finish(ends[number], container="", status=1, slack=30)
+        if number := shell.run(reason, trusted=trusted, hears=tuple(self._ends)):
+            self._end(number)
 
 
 def _options(words: list[str], *, container: bool) -> tuple[Options, list[str]]:
@@ -157,7 +182,7 @@ def _options(words: list[str], *, container: bool) -> tuple[Options, list[str]]:
     except Exception:  # a machine boots whatever the kernel line says
         given, rest = parser.parse_known_args([])
         rest += words
-    return main.decided(given, user=False), rest
+    return main.decided(given, user=os.geteuid() != 0), rest
 
 
 def _furnished(options: Options, scene: Scene, builtin: Path) -> Options:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from arje.ctl.client import CallError
+from arje.kernel import process
 from tests.conftest import Manager, sh
 from tests.ctl.idl import Interface
 from tests.init.machine import Booted, until
@@ -266,6 +268,31 @@ def test_a_thousand_orphans_at_once_are_reaped(container: Boot) -> None:
     until(booted, lambda: client.call("GetManager")["manager"]["orphans_reaped"] >= 1000)
     client.close()
     assert booted.call("List")["services"][0]["state"] == "running"
+
+
+@pytest.mark.parametrize("call", ["umount2", "sync", "mount", "swapoff", "openat"])
+def test_whatever_call_fails_the_machine_ends(machine: Boot, call: str) -> None:
+    booted = up(machine({"a": SLEEP}, furnish="mkdir data; mount -t tmpfs data data\n"))
+    words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error=EIO", "-p", str(booted.pid)]
+    tracer = subprocess.Popen(words, stderr=subprocess.PIPE)
+    until(booted, lambda: int(process.status(booted.pid)["TracerPid"]))
+    booted.send(signal.SIGUSR2)
+    assert booted.wait() == OFF
+    tracer.communicate(timeout=30)
+
+
+def test_a_machine_that_does_not_go_is_ended_by_the_guard(machine: Boot) -> None:
+    booted = up(machine({"a": SLEEP}, line="arje.guard=1"))
+    words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=reboot:error=EIO", "-p", str(booted.pid)]
+    tracer = subprocess.Popen(words, stderr=subprocess.PIPE)
+    until(booted, lambda: int(process.status(booted.pid)["TracerPid"]))
+    booted.send(signal.SIGUSR2)
+    assert (
+        booted.wait() == 0
+    )  # it exits, as nothing else is left: a kernel panics then, and boots again where that is set
+    tracer.communicate(timeout=30)
+    assert "arje: reboot(2) refuses POWER_OFF: EIO" in booted.said()
+    assert "the guard ends this now" in booted.said()
 
 
 # -- again, and elsewhere ----------------------------------------------------------------------------------------------

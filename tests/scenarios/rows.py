@@ -108,7 +108,7 @@ ROWS: Final[dict[str, dict[str, str]]] = {
         "orphans are reaped": "orphans",
         "what a service leaves behind is killed": "leftovers",
         "the end of a service is arje's own": "ends-arje",
-        "the end of arje": "end",
+        "the end of arje": "end exit",
     },
     "trouble": {
         "circles": "circle",
