@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,24 +34,49 @@ _FDS: Final = 64
 _HIGH: Final = 500  # received descriptors wait there, above all numbers that they are to have
 
 
+def inherited() -> list[str]:
+    """Return what a child gets from this process beside descriptors, environment and directory (clone(2), execve(2))."""
+    spaces = ("cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts")
+    found = [os.readlink(f"/proc/thread-self/ns/{space}") for space in spaces]
+    lines = Path("/proc/thread-self/status").read_text().splitlines()
+    found += [
+        line
+        for line in lines
+        if line.startswith(("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "Cap", "NoNew", "Cpus"))
+    ]
+    return [*found, Path("/proc/self/limits").read_text(), Path("/proc/thread-self/cgroup").read_text()]
+
+
+_AT_FIRST: Final = inherited()
+_turn: Final = threading.Lock()
+
+
 class Copy(subprocess.Popen[Any]):
-    """A Popen whose program is not executed but taken over from its zygote. ``args`` are the arguments of ``main``."""
+    """A Popen whose program is not executed but taken over from its zygote. ``args`` are the arguments of ``main``.
+
+    While a test has changed what a child would inherit, as its namespaces, it is executed.
+    """
 
     def __init__(self, program: str, args: list[str], **how: Any) -> None:
         self._program = program
         super().__init__(args, **how)
 
     def _execute_child(  # type: ignore[override]
-        self, args: Any, _executable: Any, _preexec: Any, _close: Any, pass_fds: Any, cwd: Any, env: Any, *rest: Any
+        self, args: Any, executable: Any, preexec: Any, close: Any, pass_fds: Any, cwd: Any, env: Any, *rest: Any
     ) -> None:
+        if inherited() != _AT_FIRST:
+            words = [sys.executable, "-m", self._program, *args]
+            super()._execute_child(words, executable, preexec, close, pass_fds, cwd, env, *rest)  # type: ignore[misc]
+            return
         pipes = rest[3:9]
         stdio = [own if theirs == -1 else theirs for own, theirs in enumerate((pipes[0], pipes[3], pipes[5]))]
         numbers = [0, 1, 2, *pass_fds]
         request = {"argv": args, "env": dict(os.environ if env is None else env), "fds": numbers}
         request["cwd"] = str(cwd or Path.cwd())
-        line = zygote(self._program)
-        socket.send_fds(line, [json.dumps(request).encode()], [*stdio, *pass_fds])
-        self.pid = int(line.recv(100))
+        with _turn:
+            line = zygote(self._program)
+            socket.send_fds(line, [json.dumps(request).encode()], [*stdio, *pass_fds])
+            self.pid = int(line.recv(100))
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
