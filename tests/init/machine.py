@@ -15,6 +15,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tty
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from arje.ctl.client import Client, Unreachable
-from arje.kernel import process
+from arje.incarnate.outcome import discard
+from arje.kernel import cgroup, process
+from arje.kernel.cgroup import Cgroup
 from tests.conftest import ROOT
 
 SPACES = (
@@ -59,6 +62,15 @@ def may_unshare() -> bool:
     return subprocess.run([*SPACES, "true"], capture_output=True, check=False).returncode == 0
 
 
+def own_group() -> Path | None:
+    """Make a cgroup that is the root of all that a machine sees of them: each one's manager calls its own ``arje``."""
+    own = cgroup.own()
+    with contextlib.suppress(OSError):
+        if own is not None:
+            return Path(tempfile.mkdtemp(prefix="arje-machine.", dir=own))
+    return None
+
+
 class Booted:
     """A machine. ``cards`` are written to /etc/arje/cards.d (label → text), ``furnish`` is shell that runs in its root
     before arje does, ``bare``: not even /proc is mounted there (its /proc/sys is read-only else: most of it is the host's).
@@ -90,8 +102,10 @@ class Booted:
         mine = f"mkdir -p etc/arje run; mount --rbind {self.shared} mnt; ln -s /mnt/cards etc/arje/cards.d\n"
         run = [*command] or [sys.executable, "-m", "arje", *words]
         script = ["sh", "-c", SCRIPT, "sh", str(self.root), "sh", "-c", f"cd {ROOT} && exec {shlex.join(run)}"]
+        self.group = own_group()
+        enter = ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(self.group / "cgroup.procs")] if self.group else []
         self.process = subprocess.Popen(
-            [*prefix, *SPACES, *script],
+            [*enter, *prefix, *SPACES, *script],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -196,3 +210,5 @@ class Booted:
         self.said()
         os.close(self.master)
         self.master = -1
+        if self.group is not None:
+            discard(Cgroup(self.group))
