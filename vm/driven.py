@@ -6,6 +6,7 @@ asked for is its SHUTDOWN event: ``guest-shutdown`` is off, ``guest-reset`` a re
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -47,6 +48,7 @@ class Driven:
         self.events: list[dict[str, Any]] = []
         self.began = time.monotonic()
         self._seen = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may come in two halves
         self._lines = b""
         self._qemu = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
@@ -90,6 +92,11 @@ class Driven:
             self._monitor.close()
         self._directory.cleanup()
 
+    @property
+    def seen(self) -> int:
+        """How much of the console has been expected so far."""
+        return self._seen
+
     # -- the console ---------------------------------------------------------------------------------------------------
 
     def expect(self, pattern: str, limit: float = PATIENCE) -> re.Match[str]:
@@ -117,7 +124,7 @@ class Driven:
             self._take_lines()
         if console in ready:
             data = os.read(console, 65536)
-            self.console += data.decode(errors="replace").replace("\r", "")
+            self.console += self._decoder.decode(data.replace(b"\r", b""))
             return bool(data)
         return bool(ready)
 

@@ -120,7 +120,7 @@ def arje_files() -> dict[str, Path]:
     """Return arje's own files, the guest's and the scenarios', by their places in the machine."""
     places = python.site_packages()
     files = {f"{places}/arje/{path.relative_to(ROOT / 'arje')}": path for path in python.sources(ROOT / "arje")}
-    for name in ("guest", "scenarios"):
+    for name in ("guest", "scenarios", "probes"):
         files |= {f"{places}/vm/{path.relative_to(HERE)}": path for path in python.sources(HERE / name)}
     files |= {f"{places}/tests/matrix/{name}.py": ROOT / "tests/matrix" / f"{name}.py" for name in _MATRIX}
     files[f"{places}/vm/__init__.py"] = HERE / "__init__.py"
@@ -222,6 +222,7 @@ def furnish(tree: Tree) -> None:
     tree.file("/etc/passwd", b"root::0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
     tree.file("/etc/group", b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")
     tree.file("/etc/hostname", b"arje\n")
+    tree.file("/etc/profile", b"export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin\n")  # Python looks from there
     tree.file("/etc/securetty", b"console\nttyS0\ntty1\n")
     listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout
     for name in listed.split():

@@ -7,27 +7,34 @@ importing what judges cards. The cache is believed only for files of that very c
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path, PosixPath
+from types import MappingProxyType
 from typing import Final
 
-from vm import image
+from vm import image, python
 from vm.cpio import Tree
 
 CARDS: Final = "/etc/arje/cards.d"
 CACHE: Final = "/var/cache/arje/cards.cache"
+#: What gives a shell in the machine, and where people sit at it.
+SHELL: Final = ("/bin/sh", "-l")
+TERMINALS: Final = ("ttyS0",)
 
 
-def of_cards(cards: Path) -> Tree:
-    """Return a layer with the cards of a directory, drop-ins and all, and what they came to."""
+def of_cards(cards: Path | None, more: Mapping[str, str] = MappingProxyType({})) -> Tree:
+    """Return a layer with the cards of a directory, drop-ins and all, ``more`` by their names, and what they came to."""
     tree = Tree()
     tree.directory(CARDS)
-    for directory, _, names in os.walk(cards):
-        for name in names:
-            path = Path(directory, name)
-            tree.file(f"{CARDS}/{path.relative_to(cards)}", path.read_bytes())
+    for name, text in more.items():
+        tree.file(f"{CARDS}/{name}", text.encode())
+    for path in sorted(cards.rglob("*") if cards is not None else ()):
+        if path.is_file():
+            tree.file(f"{CARDS}/{path.relative_to(cards)}", path.read_bytes())  # type: ignore[arg-type]
     tree.file(CACHE, compiled(tree), 0o600)
     return tree
 
@@ -55,9 +62,11 @@ def write(path: Path, *trees: Tree) -> None:
 
 
 def _compile(root: str, out: Path) -> None:
+    """Judge the cards below ``root``, the ones that come with arje, and those that a boot here writes (consoles.py)."""
     from arje import paths
     from arje.card import cache, shelf
     from arje.card.specifiers import Surroundings
+    from arje.init import consoles, kernel_line, shell
 
     class Inside(PosixPath):
         """A path as it is in the machine, whose file lies below ``root`` here."""
@@ -65,8 +74,16 @@ def _compile(root: str, out: Path) -> None:
         def __fspath__(self) -> str:
             return root + str(self)
 
+    own = Path(python.site_packages()) / consoles.BUILTIN.relative_to(image.ROOT)
+    shutil.copytree(consoles.BUILTIN, f"{root}{own}")
+    shell.command = lambda **_: list(SHELL)  # what is here says nothing of there
+    consoles.terminals = lambda *_: list(TERMINALS)
+    os.environ["TERM"] = "linux"
+    generated = consoles.generated(paths.SYSTEM_RUNTIME)
+    consoles.write_cards(Path(f"{root}{generated}"), kernel_line.parse(""), "/dev/console")
+    layers = (own, paths.SYSTEM_RUNTIME / paths.TRANSIENT_NAME, *paths.SYSTEM_CARDS)
     memory = shelf.Memory(Surroundings(user=False))
-    shelf.load_dirs([Inside(place) for place in paths.SYSTEM_CARDS], memory)
+    shelf.load_dirs([Inside(place) for place in layers], memory)
     cache.save(out, memory.known)
 
 

@@ -24,7 +24,7 @@ from vm.kernel import NoMachine
 #: Seconds that a scenario may take, from QEMU's start to the verdict: many times what it takes on an idle machine.
 LIMIT: Final = 180.0
 #: What the kernel is told. Each word but the first two saves time that only an emulated processor needs.
-KERNEL_LINE: Final = "console=ttyS0 panic=-1 quiet tsc=reliable no_timer_check mitigations=off 8250.nr_uarts=1"
+KERNEL_LINE: Final = "console=ttyS0 panic=-1 loglevel=4 tsc=reliable no_timer_check mitigations=off 8250.nr_uarts=1"
 TIMED_OUT: Final = 124
 
 
@@ -89,7 +89,7 @@ def scenarios() -> list[str]:
 
 def run(name: str, *, limit: float = LIMIT, show: bool = False) -> Said:
     """Boot one scenario and wait for its verdict. ``show`` prints the console as it comes. Raises NoMachine."""
-    words = command(Setup(words=("scenario", name), init="vm.guest.init"))
+    words = command(Setup(words=("scenario", f"vm.scenarios.{name}"), init="vm.guest.init"))
     began = time.monotonic()
     qemu = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert qemu.stdout is not None

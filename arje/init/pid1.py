@@ -32,7 +32,8 @@ def main(words: list[str]) -> int:
     from arje import later, readymade
 
     later.put_off()  # before trio and structlog come
-    with readymade.used(readymade.load()), later.no_search_for_threads():
+    shelf = readymade.load()
+    with readymade.used(shelf), later.no_search_for_threads():
         from arje.init import boot, mounting
     from arje.init.main import open_standard_descriptors
 
@@ -44,6 +45,8 @@ def main(words: list[str]) -> int:
     container = kind_of_container()
     try:
         open_standard_descriptors()
+        with readymade.used(shelf), later.no_search_for_threads():
+            from arje.init import daemon, duties  # noqa: F401 - what runs later finds them imported
         return _Machine(words, container, stage0).run()
     except BaseException as error:
         if container:

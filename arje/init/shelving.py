@@ -13,7 +13,8 @@ def main(file: Path = readymade.FILE) -> None:
     later.put_off()
     shelf = readymade.Shelf({}, fill=True)
     with readymade.used(shelf), later.no_search_for_threads():
-        import arje.init.daemon  # noqa: F401 - what matters is what it imports
+        import arje.init.daemon
+        import arje.init.duties  # noqa: F401 - what matters is what they import
     readymade.save(shelf, file)
 
 

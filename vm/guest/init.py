@@ -1,6 +1,6 @@
 """Pid 1 of the machine, after stage 0: runs what the kernel's command line says and ends the machine with its verdict.
 
-``scenario NAME`` runs one scenario, ``shell`` gives a shell on the console. The verdict leaves through QEMU's
+``scenario MODULE`` runs the checks of one, ``shell`` gives a shell on the console. The verdict leaves through QEMU's
 isa-debug-exit: what is written there is doubled and one is added. Without that device the machine just goes off.
 """
 
@@ -17,7 +17,7 @@ EXIT_PORT = 0xF4
 def main(words: list[str]) -> int:
     """Do what the words say. Returns the verdict: 0 is well."""
     if words[:1] == ["scenario"]:
-        from vm.guest.lab import run_scenario
+        from vm.guest.checks import run_scenario
 
         return run_scenario(words[1])
     if words[:1] == ["shell"]:

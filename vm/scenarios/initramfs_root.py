@@ -26,7 +26,8 @@ from arje.card.soma import (
 )
 from arje.errors import SetupFailed
 from arje.incarnation import Step
-from vm.guest.lab import Ran, check, check_as, expect, run
+from vm.guest.checks import check, check_as, expect
+from vm.guest.lab import Ran, run
 
 NOBODY = 65534
 OVERLAY = "794c7630"  # statfs(2): OVERLAYFS_SUPER_MAGIC, as `stat -f` prints it

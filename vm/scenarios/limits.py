@@ -20,7 +20,8 @@ from arje.incarnate.drift import look
 from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import StdioFds
 from arje.incarnation import Exit
-from vm.guest.lab import check, check_as, expect, incarnator, run
+from vm.guest.checks import check, check_as, expect
+from vm.guest.lab import incarnator, run
 
 NOBODY = 65534
 MIB = 1 << 20

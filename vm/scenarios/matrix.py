@@ -14,7 +14,7 @@ from arje.kernel import cgroup, landlock
 from tests.matrix import judge
 from tests.matrix.driver import lower_limits, run
 from tests.matrix.rows import furnish, rows
-from vm.guest.lab import check, expect
+from vm.guest.checks import check, expect
 
 #: Feature → cause; all others are granted.
 IMPOSSIBLE = {

@@ -1,0 +1,1 @@
+"""One file per story; its docstring says what it shows."""
