@@ -222,7 +222,9 @@ def furnish(tree: Tree) -> None:
     tree.file("/etc/passwd", b"root::0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")
     tree.file("/etc/group", b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")
     tree.file("/etc/hostname", b"arje\n")
-    tree.file("/etc/profile", b"export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin\n")  # Python looks from there
+    tree.file(
+        "/etc/profile", b"export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin\n"
+    )  # Python looks from there
     tree.file("/etc/securetty", b"console\nttyS0\ntty1\n")
     listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout
     for name in listed.split():
