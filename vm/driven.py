@@ -42,36 +42,35 @@ class Driven:
     def __init__(self, setup: Setup) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="arje-vm.")
         path = Path(self._directory.name, _QMP)
-        more = (*setup.more, "-qmp", f"unix:{path},server=on,wait=on")
-        words = machine.command(replace(setup, console="stdio", more=more))
+        words = machine.command(replace(setup, console="stdio", more=(*setup.more, "-qmp", f"unix:{path}")))
         self.console = ""
         self.events: list[dict[str, Any]] = []
         self.began = time.monotonic()
         self._seen = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may come in two halves
         self._lines = b""
-        self._qemu = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        try:
-            self._monitor = self._connected(path)
-            self.monitor("qmp_capabilities")
-        except BaseException:
-            self.close()
-            raise
-
-    def _connected(self, path: Path) -> socket.socket:
-        """Connect to the monitor; QEMU waits for that before it starts the machine."""
-        monitor = socket.socket(socket.AF_UNIX)
-        end = time.monotonic() + PATIENCE
-        while True:
+        self._monitor = socket.socket(socket.AF_UNIX)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(1)
+            self._qemu = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
             try:
-                monitor.connect(str(path))
-            except (FileNotFoundError, ConnectionRefusedError):
-                if self._qemu.poll() is not None or time.monotonic() > end:
-                    said = self._qemu.stdout.read().decode(errors="replace") if self._qemu.stdout else ""
-                    raise NotSaid(f"QEMU did not start: {said}") from None
-                time.sleep(0.01)  # nothing tells when QEMU listens
-            else:
-                return monitor
+                self._monitor = self._connected(listener)
+                self.monitor("qmp_capabilities")
+            except BaseException:
+                self.close()
+                raise
+
+    def _connected(self, listener: socket.socket) -> socket.socket:
+        """Wait until QEMU has connected to us, which it does before it starts the machine. Raises NotSaid."""
+        assert self._qemu.stdout is not None
+        ready = select.select([listener.fileno(), self._qemu.stdout.fileno()], [], [], PATIENCE)[0]
+        if listener.fileno() not in ready:
+            self._qemu.kill()
+            raise NotSaid(f"QEMU did not start: {self._qemu.stdout.read().decode(errors='replace')}")
+        return listener.accept()[0]
 
     def __enter__(self) -> Driven:
         return self
@@ -88,8 +87,7 @@ class Driven:
         for stream in (self._qemu.stdin, self._qemu.stdout):
             if stream is not None:
                 stream.close()
-        if hasattr(self, "_monitor"):
-            self._monitor.close()
+        self._monitor.close()
         self._directory.cleanup()
 
     @property

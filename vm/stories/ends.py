@@ -101,27 +101,29 @@ def _no_card(told: Told) -> None:
 
 def _hung(told: Told) -> None:
     cards = layer.of_cards(None, {"hangs.toml": _HANGS_AT_STOP})
-    with told.machine(Setup(line=("arje.guard=3",)), cards) as machine:
-        with told.check("a_hung_python_does_not_hold_the_end"):
-            machine.expect("^here")
-            began = time.monotonic()
-            machine.keys("ctrl", "alt", "delete")
-            why = machine.until_end()
-            assert why == "guest-reset", why
-            assert time.monotonic() - began < 40, (
-                "the service has a minute to stop, and the guard should not wait for it"
-            )
-            assert "guard" in machine.console, machine.console
+    with (
+        told.machine(Setup(line=("arje.guard=3",)), cards) as machine,
+        told.check("a_hung_python_does_not_hold_the_end"),
+    ):
+        machine.expect(r"here\n")
+        began = time.monotonic()
+        machine.keys("ctrl", "alt", "delete")
+        why = machine.until_end()
+        assert why == "guest-reset", why
+        assert time.monotonic() - began < 40, "the service has a minute to stop, and the guard should not wait for it"
+        assert "guard" in machine.console, machine.console
 
 
 def _watchdog(told: Told) -> None:
     setup = Setup(line=("modules_load=i6300esb", "arje.watchdog=4"), more=("-device", "i6300esb"))
-    with told.machine(setup, layer.of_cards(None, {"hangs.toml": _HANGS_AT_ONCE})) as machine:
-        with told.check("the_hardware_watchdog_bites_a_hung_loop"):
-            machine.expect("^hung")
-            machine.until_end()
-            bite = machine.happened("WATCHDOG")
-            assert bite is not None, machine.events
+    with (
+        told.machine(setup, layer.of_cards(None, {"hangs.toml": _HANGS_AT_ONCE})) as machine,
+        told.check("the_hardware_watchdog_bites_a_hung_loop"),
+    ):
+        machine.expect(r"hung\n")
+        machine.until_end()
+        bite = machine.happened("WATCHDOG")
+        assert bite is not None, machine.events
 
 
 def _missing(told: Told) -> None:
