@@ -55,6 +55,21 @@ class Tree:
                 elif stat.S_ISREG(mode):
                     self.file(inside, path.read_bytes(), stat.S_IMODE(mode))
 
+    def unpack(self, root: Path) -> None:
+        """Write everything into a directory of this machine, but devices. Raises OSError."""
+        for path, entry in sorted(self.entries.items()):
+            place = root / path[1:]
+            if stat.S_ISDIR(entry.mode):
+                place.mkdir(parents=True, exist_ok=True)
+                place.chmod(stat.S_IMODE(entry.mode))
+            elif stat.S_ISLNK(entry.mode):
+                place.unlink(missing_ok=True)
+                place.symlink_to(entry.data.decode())
+            elif stat.S_ISREG(entry.mode):
+                place.unlink(missing_ok=True)  # not through a link that lies there
+                place.write_bytes(entry.data)
+                place.chmod(stat.S_IMODE(entry.mode))
+
     def _add(self, path: str, entry: Entry) -> None:
         for parent in PurePosixPath(path).parents[:-1]:
             self.entries.setdefault(str(parent), Entry(stat.S_IFDIR | 0o755))

@@ -75,8 +75,8 @@ def _digest_of(contents: list[bytes]) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in contents)).hexdigest()[:16]
 
 
-def _digest(files: dict[str, Path]) -> str:
-    """What tells one set of inputs from another: every path, every content, and this program that packs them."""
+def digest(files: dict[str, Path]) -> str:
+    """Return what tells one set of inputs from another: every path and content, and the programs that pack them."""
     names = ("image.py", "python.py", "cpio.py", "bytecode.py", "kernel.py")
     makers = [sys.version.encode(), *((HERE / name).read_bytes() for name in names)]
     return _digest_of(
@@ -84,33 +84,42 @@ def _digest(files: dict[str, Path]) -> str:
     )
 
 
-def _base() -> Path:
+def base_files() -> dict[str, Path]:
+    """Return what the base layer has, by their places in the machine. Raises NoMachine."""
     files = {**python.interpreter(), **python.packages(), **_programs(), "/init": HERE / "stage0.c"}
     linux = kernel.find()
-    loaded = [name for name, _ in kernel.modules(linux, LOADED)]
-    modules = dict(kernel.modules(linux, (*LOADED, *ON_DEMAND)))
-    files |= {kernel.place(linux, name): path for name, path in modules.items()}
+    files |= {kernel.place(linux, name): path for name, path in kernel.modules(linux, (*LOADED, *ON_DEMAND))}
     known = BUILD / "libraries.json"  # looking for them is slow: those of the last time are inputs of this time
-    direct = _digest(files)
+    direct = digest(files)
     libraries = json.loads(known.read_text()).get(direct) if known.exists() else None
     if libraries is None or not all(Path(path).exists() for path in libraries.values()):
         libraries = _shared_libraries(files)
-        known.write_text(json.dumps({direct: libraries}))
-    files |= {name: Path(path) for name, path in libraries.items()}
-    path = BUILD / f"base-{_digest(files)}.cpio"
+        half = known.with_name(f".{known.name}.{os.getpid()}")
+        half.write_text(json.dumps({direct: libraries}))
+        half.rename(known)
+    return files | {name: Path(path) for name, path in libraries.items()}
+
+
+def _base() -> Path:
+    files = base_files()
+    path = BUILD / f"base-{digest(files)}.cpio"
     if not path.exists():
-        tree = _tree(files, source=False)
+        tree = tree_of(files, source=False)
+        linux = kernel.find()
+        loaded = [name for name, _ in kernel.modules(linux, LOADED)]
+        modules = dict(kernel.modules(linux, (*LOADED, *ON_DEMAND)))
+        libraries = [name for name in files if name.startswith((LIBRARIES, "/usr/lib64/"))]
         tree.file("/etc/modules", "".join(f"{kernel.place(linux, name)}\n" for name in loaded).encode())
         for name, text in kernel.indexes(modules).items():
             tree.file(f"/usr/lib/modules/{linux.release}/{name}", text.encode())
-        tree.file("/etc/arje/needs", "".join(f"{name}\n" for name in (*_NEEDS, *sorted(libraries))).encode())
+        tree.file("/etc/arje/needs", "".join(f"{name}\n" for name in (*_NEEDS, *libraries)).encode())
         furnish(tree)
         _replace(path, tree.encode(), "base-*.cpio")
     return path
 
 
 def _arje() -> Path:
-    path = BUILD / f"arje-{_digest(arje_files())}.cpio"
+    path = BUILD / f"arje-{digest(arje_files())}.cpio"
     if not path.exists():
         _replace(path, arje_tree().encode(), "arje-*.cpio")
     return path
@@ -129,7 +138,7 @@ def arje_files() -> dict[str, Path]:
 
 def arje_tree() -> Tree:
     """Return arje as it is installed: its package with byte code and what its imports compile, and its two commands."""
-    tree = _tree(arje_files(), source=True)
+    tree = tree_of(arje_files(), source=True)
     with tempfile.TemporaryDirectory() as directory:
         codes = Path(directory, "codes")
         environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -161,7 +170,7 @@ def _shared_libraries(files: dict[str, Path]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _tree(files: dict[str, Path], *, source: bool) -> Tree:
+def tree_of(files: dict[str, Path], *, source: bool) -> Tree:
     """Put files into a tree; Python's as byte code, and where ``source`` is set with the text that a traceback shows."""
     tree = Tree()
     texts = {name: path for name, path in files.items() if name.endswith(".py")}
