@@ -1,12 +1,13 @@
-# Two commands: `make run` shows arje at work, `make test` runs every check (`make test TESTS=tests/card` some). Both do
-# all set-up first; with another Python: make clean, make PYTHON=python3.13 run.
+# Three commands: `make run` shows arje at work, `make vm` boots a machine with arje as its first process, `make test` runs
+# every check (`make test TESTS=tests/card` some). All do all set-up first; with another Python: make clean, make
+# PYTHON=python3.13 run.
 PYTHON ?= $(shell tools/find-python)
 VENV := .venv
 STAMP := $(VENV)/.ready
 BUILT := $(VENV)/.built
 NATIVE := $(wildcard arje/native/*.c arje/native/*.h) arje/native/build.py
 
-.PHONY: run test setup clean deb wheel paper
+.PHONY: run test vm setup clean deb wheel paper
 .DELETE_ON_ERROR:
 
 setup: $(BUILT)
@@ -25,6 +26,9 @@ $(BUILT): $(STAMP) $(NATIVE)
 
 run: $(BUILT)
 	@$(VENV)/bin/python tools/run-examples
+
+vm: $(BUILT)
+	@vm/build && vm/run
 
 test: $(BUILT)
 	@$(VENV)/bin/python -m pytest --numprocesses=auto $(TESTS)

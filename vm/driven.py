@@ -25,7 +25,7 @@ from vm import machine
 from vm.machine import Setup
 
 #: Seconds until a line counts as not coming. A machine that emulates, on a busy one, is slow.
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 _QMP = "qmp"
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from vm import HERE, layer
 from vm.cpio import Tree
-from vm.driven import Driven, NotSaid
+from vm.driven import PATIENCE, Driven, NotSaid
 from vm.machine import Setup
 
 CARDS: Final = HERE / "cards"
@@ -86,7 +86,7 @@ def log_in(machine: Driven) -> None:
     machine.expect("^ready\n")
 
 
-def ask(machine: Driven, command: str, limit: float = 60) -> str:
+def ask(machine: Driven, command: str, limit: float = PATIENCE) -> str:
     """Run a command in that shell and return what it printed. Raises NotSaid, also when it fails."""
     machine.type(f"{command}\nprintf '\\n=%d=\\n' $?\n")
     begin = machine.seen

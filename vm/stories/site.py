@@ -77,7 +77,7 @@ def tell(told: Told) -> None:
                 found = ask(machine, "dmesg | grep 'cards compiled'")
                 assert "judged=0 " in found, found
             try:
-                told.take(ask(machine, "/usr/bin/python3 -Es -m vm.guest.init scenario vm.probes.site 2>&1", 120))
+                told.take(ask(machine, "/usr/bin/python3 -Es -m vm.guest.init scenario vm.probes.site 2>&1", 240))
             except NotSaid as error:
                 told.take(str(error))
             began = time.monotonic()
