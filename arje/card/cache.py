@@ -100,7 +100,7 @@ def _read(file: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise NoCache("not a file of our own that nobody else can write")
         with open(fd, "rb", closefd=False) as stream:
-            return stream.read(_MOST)
+            return stream.read(min(found.st_size, _MOST))  # what is asked for is allocated at once
     finally:
         os.close(fd)
 

@@ -185,3 +185,16 @@ def test_a_file_of_another_user_is_no_cache(tmp_path: Path) -> None:
     file = compiled(tmp_path, CARDS)
     os.chown(file, 65534, 65534)
     assert "not a file of our own" in refused(file)
+
+
+def test_reading_it_takes_no_more_memory_than_it_has_bytes(tmp_path: Path) -> None:
+    file = compiled(tmp_path, CARDS)
+    script = f"""
+import resource
+from pathlib import Path
+from arje.card import cache
+resource.setrlimit(resource.RLIMIT_AS, (160 << 20, 160 << 20))
+assert cache.load(Path({str(file)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
