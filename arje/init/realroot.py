@@ -30,6 +30,7 @@ NEXTROOT: Final = "/run/nextroot"  # as systemd's soft-reboot has it
 #: What is tried where nobody names an init: arje first, then what systems have.
 INITS: Final = ("/usr/lib/arje/stage0", "/usr/sbin/arje-init", "/usr/bin/arje", "/usr/local/bin/arje", "/sbin/init")
 _INITRAMFS: Final = frozenset({"rootfs", "tmpfs", "ramfs"})
+_MODULES: Final = ("ext4", "btrfs", "xfs", "f2fs", "squashfs", "erofs")
 _PATIENCE: Final = 30.0  # seconds for the root's device to appear
 
 
@@ -73,9 +74,13 @@ def _await_device(root: str) -> str:
 
 
 def _known_types() -> list[str]:
-    """Return the file systems on devices that this kernel knows (proc_filesystems(5))."""
+    """Return the file systems on devices that this kernel knows (proc_filesystems(5)), and those it may have as modules.
+
+    A module is loaded when its file system is asked for by name.
+    """
     lines = Path("/proc/filesystems").read_text().splitlines()
-    return [line.strip() for line in lines if not line.startswith("nodev")]
+    known = [line.strip() for line in lines if not line.startswith("nodev")]
+    return [*known, *(kind for kind in _MODULES if kind not in known)]
 
 
 def find_init(root: str, init: str = "") -> str:

@@ -52,7 +52,7 @@ def tell(told: Told) -> None:
         other.character_device("/dev/console", 0o600, 5, 1)
         (kernels / "initrd").write_bytes(other.encode())
         disk.make(Path(directory, "boot"), size=24 << 20, tree=kernels)
-        line = ("root=/dev/vda", "rootfstype=ext4", "rw")
+        line = ("root=/dev/vda", "rw")
         with told.machine(Setup(line=line, disks=(root, Path(directory, "boot"))), layer.of_cards(None)) as machine:
             _in_debian(told, machine)
         with told.check("the_root_was_unmounted_and_keeps_what_was_written"):
