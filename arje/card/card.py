@@ -20,7 +20,7 @@ from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, kept, many, matching, text, whole_rule
 from arje.card.sockets import Sockets
 from arje.card.soma import Soma
-from arje.card.supervision import Supervision, patience
+from arje.card.supervision import Supervision, consequences, patience
 from arje.card.timer import Timer, sensible
 from arje.card.unreadable import Unreadable, shown
 
@@ -255,6 +255,11 @@ def itself(card: Card) -> list[Unreadable]:
         Unreadable(f"{term.kind}.{term.name}", "it has no way to reload", 'say how: supervision.reload = "HUP"')
         for term in card.terms
         if Reaction.RELOAD in (term.on_restart, term.on_reload) and card.supervision.reload is None
+    ]
+    wrong += [
+        Unreadable(f"supervision.{place}", f"{then.label!r} is this card itself", "name another one")
+        for place, then in consequences(card.supervision)
+        if then.label == card.label
     ]
     if card.timer and card.supervision.ends_arje:
         wrong.append(Unreadable("supervision.ends_arje", "a timed service ends again and again", "remove it"))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from arje.card import (
+    budget,
     conditions,
     devices,
     edges,
@@ -229,6 +230,7 @@ _SUPERVISION: Final[dict[str, Callable[[Any, str], Any]]] = {
     "readiness": probes.readiness,
     "health": probes.health,
     "on_change": on_change.spelled,
+    "budget": budget.spelled,
     "reload": lambda value, field: hooks.reload(value, field, duration),
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")
@@ -322,8 +324,9 @@ def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]
             kept[name] = _converted(probe, dict.fromkeys(_PROBED, duration), f"supervision.{name}", wrong)
             if isinstance(look := kept[name].get("exec"), dict):
                 kept[name]["exec"] = _converted(look, {"timeout": duration}, f"supervision.{name}.exec", wrong)
-    if isinstance(rate := kept.get("rate_limit"), dict):
-        kept["rate_limit"] = _converted(rate, {"interval": duration}, "supervision.rate_limit", wrong)
+    for name in ("rate_limit", "budget"):
+        if isinstance(rate := kept.get(name), dict):
+            kept[name] = _converted(rate, {"interval": duration}, f"supervision.{name}", wrong)
     return kept
 
 

@@ -46,7 +46,9 @@ ROWS: Final[dict[str, dict[str, str]]] = {
         "exponential waits from initial to max": "back-off",
         "jitter, and decay after a healthy time": "decay",
         "a rate limit": "start-limit",
-        "an action when it is hit: a target, a script": "what-follows",
+        "an action when it is hit: a target, a script": "limits-hit what-follows",
+        "an action when it is hit: a reboot, which outside of a machine's PID 1 ends arje": "limits-hit",
+        "budgets of groups": "group-budget",
         "an action when it is hit: the exit of arje with a code": "ends-arje",
         "a start by hand always goes through and resets": "back-off start-limit restart-in-backoff",
         "the longest life": "decay",
@@ -128,9 +130,8 @@ ROWS: Final[dict[str, dict[str, str]]] = {
 #: Phrases that no scenario shows, and the reason.
 NOT_HERE: Final[dict[str, str]] = {
     "readiness: outlives a new image of arje": "not built: arje does not execute itself anew yet",
-    "restart: budgets of groups": "not built",
     "restart: on a threshold of memory": "not built",
-    "restart: a reboot when the rate limit is hit": "not built: it belongs to PID 1 of a machine",
+    "restart: the machine reboots when the rate limit is hit": "it needs a machine of its own",
     "stop: freeze and thaw": "they need a cgroup, which an ordinary user may not have: tests/manager/test_limits.py",
     "logs: a full disk hurts nobody": "it needs a mount of its own below the logs: tests/manager/test_log_store.py",
     "logs: the pipe outlives arje": "not built: nobody adopts services yet",

@@ -1,0 +1,100 @@
+"""Limits in virtual time: the budget of a group, a hand that begins it anew, and what follows when a limit is hit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trio.testing import MockClock
+
+from arje.card.budget import Budget
+from arje.card.consequence import What
+from arje.card.payload import Virtual
+from arje.card.supervision import RateLimit, RestartWhen, Supervision
+from arje.service.record import FailureReason
+from arje.service.state import State
+from tests.supervisor.played import BAD, Play, card, playing, reach
+
+HAND = "uid 0 (test)"
+
+
+def member(action: str = "none", budget: str = "none") -> Supervision:
+    return Supervision(
+        restart=RestartWhen.ALWAYS,
+        initial=1,
+        max=1,
+        rate_limit=RateLimit(starts=3 if action != "none" else 0, interval=60, action=action),
+        budget=Budget(group="web", restarts=3, interval=60, action=budget) if action == "none" else None,
+    )
+
+
+async def test_the_next_failure_of_any_member_is_for_good_until_a_hand_starts_one(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    cards = [card("a", supervision=member()), card("b", supervision=member())]
+    async with playing(tmp_path, *cards, a=Play(runs=1, exit=BAD), b=[Play(runs=5, exit=BAD)]) as (found, host):
+        found.want("a", "test")
+        found.want("b", "test")
+        # a ends at 1, 3, 5 and starts again each time; the end of b at 5 or of a at 7 finds nothing left.
+        a, b = await reach(found, "a", State.FAILED), await reach(found, "b", State.FAILED)
+        for failed in (a, b):
+            assert failed.failure is not None
+            assert failed.failure.reason is FailureReason.GROUP_LIMIT
+            assert "web has spent 3 of 3 restarts in 60 s: a" in failed.cause.detail
+        assert len(host.of("a")) + len(host.of("b")) == 5
+        found.want("b", "timer")  # nobody's hand: it starts, and what was spent stays spent
+        again = await reach(found, "b", State.RUNNING)
+        assert (await reach(found, "b", State.FAILED)).starts == again.starts
+        found.want("a", HAND)
+        await reach(found, "a", State.BACKOFF)
+        await reach(found, "a", State.FAILED)
+        assert len(host.of("a")) + len(host.of("b")) == 5 + 1 + 4
+
+
+async def test_a_budget_that_is_spent_is_full_again_after_its_time(tmp_path: Path, autojump_clock: MockClock) -> None:
+    play = Play(runs=25, exit=BAD)
+    async with playing(tmp_path, card("a", supervision=member()), a=play) as (found, host):
+        found.want("a", "test")
+        for _ in range(8):
+            await reach(found, "a", State.RUNNING)
+            await reach(found, "a", State.BACKOFF)
+        assert len(host.of("a")) == 8
+
+
+async def test_a_target_takes_over_when_a_limit_is_hit(tmp_path: Path, autojump_clock: MockClock) -> None:
+    cards = [
+        card("a", supervision=member("target:rescue")),
+        card("beside"),
+        card("shell").__class__(label="rescue", payload=Virtual(), requires=("shell",)),
+        card("shell"),
+    ]
+    async with playing(tmp_path, *cards, a=Play(runs=1, exit=BAD)) as (found, _):
+        found.want("a", "test")
+        found.want("beside", "test")
+        await reach(found, "beside", State.RUNNING)
+        rescue = await reach(found, "rescue", State.RUNNING)
+        beside = await reach(found, "beside", State.STOPPED)
+        assert rescue.activation is not None
+        assert (rescue.activation.who, beside.cause.who) == ("a", "a: target rescue")
+        assert found.table.get("shell").state is State.RUNNING
+        assert not found.farewell.said.is_set()
+
+
+async def test_a_group_that_has_spent_its_budget_may_end_the_machine(tmp_path: Path, autojump_clock: MockClock) -> None:
+    rules = member(budget="poweroff")
+    async with playing(tmp_path, card("a", supervision=rules), a=Play(runs=1, exit=BAD)) as (found, _):
+        found.want("a", "test")
+        await reach(found, "a", State.FAILED)
+        farewell = found.farewell
+        assert farewell.said.is_set()
+        assert (farewell.who, farewell.status, farewell.machine) == ("a", 1, What.POWEROFF)
+
+
+async def test_a_start_that_never_ran_hits_the_limit_as_well(tmp_path: Path, autojump_clock: MockClock) -> None:
+    play = Play(refused=OSError(2, "No such file or directory", "/played"))
+    async with playing(tmp_path, card("a", supervision=member("exit:7")), a=play) as (found, _):
+        found.want("a", "test")
+        failed = await reach(found, "a", State.FAILED)
+        assert failed.failure is not None
+        assert failed.failure.reason is FailureReason.START_LIMIT
+        assert failed.failure.path == "/played"
+        assert (found.farewell.status, found.farewell.machine) == (7, None)
