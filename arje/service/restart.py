@@ -55,8 +55,8 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The verdict: ``delay`` in seconds before the next start (0.0 unless ``again``), ``reason`` of the ending (None when
-    it was a success), ``step`` of the back-off to keep for the next decision, ``detail`` the rule in words, ``ending`` how it
-    ended, of ``again`` alone."""
+    it was a success), ``step`` of the back-off to keep for the next decision, ``detail`` the rule in words; with ``again``
+    ``ending`` says how it ended."""
 
     kind: Verdict
     delay: float = 0.0
