@@ -15,6 +15,7 @@ from arje.card.conditions import Conditions, live
 from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
 from arje.card.log import LogRules
+from arje.card.memory import contradictions
 from arje.card.path_watch import Watches
 from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, kept, many, matching, text, whole_rule
@@ -263,6 +264,7 @@ def itself(card: Card) -> list[Unreadable]:
     ]
     if card.timer and card.supervision.ends_arje:
         wrong.append(Unreadable("supervision.ends_arje", "a timed service ends again and again", "remove it"))
+    wrong += contradictions(card)
     wrong += live(card.conditions) if card.live_conditions else []
     try:
         of_terms(card.terms, {kind: getattr(card, kind) for kind in KINDS})
@@ -288,6 +290,7 @@ def activated(card: Card) -> list[Unreadable]:
                 ("supervision.readiness", supervision.readiness is not None),
                 ("supervision.health", supervision.health is not None),
                 ("supervision.watchdog", supervision.watchdog),
+                ("supervision.max_memory", supervision.max_memory),
                 ("supervision.reload", supervision.reload is not None),
             )
             if there

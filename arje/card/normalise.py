@@ -230,12 +230,22 @@ _SUPERVISION: Final[dict[str, Callable[[Any, str], Any]]] = {
     "readiness": probes.readiness,
     "health": probes.health,
     "on_change": on_change.spelled,
+    "max_memory": size,
     "budget": budget.spelled,
     "reload": lambda value, field: hooks.reload(value, field, duration),
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")
 _CGROUP: Final[dict[str, Callable[[Any, str], Any]]] = {**dict.fromkeys(_SIZED, size_or_max), "io_max": io_max}
-_TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout", "start_timeout", "watchdog", "max_lifetime")
+_TIMED: Final = (
+    "memory_check",
+    "initial",
+    "max",
+    "healthy_after",
+    "stop_timeout",
+    "start_timeout",
+    "watchdog",
+    "max_lifetime",
+)
 _PROBED: Final = ("interval", "timeout")
 _TIMER: Final[dict[str, Callable[[Any, str], Any]]] = {
     **dict.fromkeys(("every", "after_end", "after_boot", "after_start", "jitter"), duration),

@@ -74,6 +74,7 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
         ("Hooks", field): [_WORDS, {"$ref": "#/$defs/Command"}, {"type": "array", "items": _WORDS}]
         for field in ("pre", "post", "ready", "stop", "cleanup")
     },
+    ("Supervision", "max_memory"): [_SIZE],
     ("Supervision", "reload"): [{"type": "string"}, {"type": "integer"}, _WORDS],
     ("Reload", "exec"): [_WORDS],
     ("Supervision", "readiness"): [{"type": "string"}],

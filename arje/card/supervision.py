@@ -77,6 +77,7 @@ def _steps(value: Any) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
+_SIZE: Final = {"type": "integer", "minimum": 0, "maximum": 2**62}
 _PART: Final = {"type": "number", "minimum": 0, "maximum": 1}
 StopSteps = Annotated[
     tuple[tuple[str, float], ...],
@@ -128,6 +129,11 @@ class Supervision:
     """Endings after which it does not start again whatever ``restart`` says."""
     max_lifetime: Seconds = 0.0
     """Seconds after which a life is ended, as by a time-out; 0 means no limit."""
+    max_memory: Annotated[int, Rule(whole(0, 2**62), _SIZE)] = 0
+    """Bytes above which a life is ended in order and another one begins; 0 means no limit. Page cache does not count, swap
+    does. Where the kernel counts memory by cgroup it tells at once (``memory.high``), else ``memory_check`` is needed."""
+    memory_check: Seconds = 0.0
+    """Seconds between two looks at the memory of a service with ``max_memory``, where the kernel does not tell; 0: none."""
     success_exit: Endings = ()
     """Endings besides exit code 0 that are a success: codes, and signals by name (``"TERM"``)."""
     ends_arje: Flag = False
@@ -171,6 +177,8 @@ def patience(supervision: Supervision) -> Supervision:
         raise Unreadable("initial", message, "write a smaller initial or a larger max")
     if supervision.rate_limit.action != "none" and supervision.rate_limit.starts == 0:
         raise Unreadable("rate_limit.action", "a limit of 0 starts is none, and never hit", "write rate_limit.starts")
+    if supervision.memory_check and not supervision.max_memory:
+        raise Unreadable("memory_check", "there is no max_memory to look for", 'add max_memory = "512M"')
     if supervision.on_change and supervision.on_change.action is Feels.RELOAD and supervision.reload is None:
         message = "nothing says how it reloads"
         raise Unreadable("on_change.action", message, 'add supervision.reload = "HUP", or write "restart"')

@@ -46,6 +46,8 @@ def detail(paper: Paper, service: Data) -> None:
     _field(paper, "Restart", escape(_restart(service)))
     if service["budget"]:
         _field(paper, "Budget", escape(f"{service['budget']}{_then(service['supervision']['budget'])}"))
+    if service["memory_watch"]:
+        _field(paper, "Memory", escape(service["memory_watch"]))
     if service["setup_steps"]:
         _field(paper, "Set-up", _setup(service))
     _main(paper, service)

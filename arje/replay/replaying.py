@@ -25,6 +25,7 @@ from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.neighbours import Neighbours
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation, Step
+from arje.kernel.memory import MemoryEvents
 from arje.kernel.process import Process
 from arje.replay.tape import Line, Recording, error_of
 from arje.supervisor.host import Living, Unborn
@@ -316,6 +317,14 @@ class Puppet:
     def cgroup_file(self, name: str) -> str | None:
         """It has none."""
         return None
+
+    def memory_events(self, most: int) -> MemoryEvents:
+        """Nobody tells: what was told then is an answer."""
+        raise FileNotFoundError(2, "a replay has no cgroups")
+
+    def memory_used(self) -> int:
+        """It uses none."""
+        return 0
 
 
 class ReplayedSocket:

@@ -40,6 +40,7 @@ from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation
 from arje.kernel.clock import local_zone, machine_id
+from arje.kernel.memory import MemoryEvents
 from arje.kernel.process import Process
 from arje.supervisor import notify
 from arje.supervisor.notify import NotifySocket
@@ -78,6 +79,8 @@ class Living(Protocol):
     def close(self) -> None: ...
     def processes(self) -> tuple[Process, ...]: ...
     def cgroup_file(self, name: str) -> str | None: ...
+    def memory_events(self, most: int) -> MemoryEvents: ...
+    def memory_used(self) -> int: ...
 
 
 class Unborn(Protocol):

@@ -23,7 +23,7 @@ from arje.kernel import process
 from arje.service.budget import Budgets
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import activating, conditions, deps, figures
+from arje.supervisor import activating, conditions, deps, figures, memory_watch
 from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.catalogue import masked_by
 from arje.supervisor.host import Living
@@ -183,6 +183,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         }
         | activating.of_service(supervisor, service)
         | _life(service, supervisor.host.now(), supervisor.budgets)
+        | {"memory_watch": memory_watch.way(card.supervision, supervisor.outcomes.get(service.label))}
         | _body(supervisor.outcomes.get(service.label), service)
     )
 

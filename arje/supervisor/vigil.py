@@ -24,7 +24,7 @@ from arje.card.probes import Sick
 from arje.card.supervision import Kind
 from arje.service.record import FailureReason
 from arje.service.state import Event, State
-from arje.supervisor import command, hooks, probing
+from arje.supervisor import command, hooks, memory_watch, probing
 from arje.supervisor.host import Living
 from arje.supervisor.pathwatch import PathWatch
 from arje.supervisor.readiness import Readier
@@ -116,6 +116,8 @@ class Vigil:
             self._become_ready(f"exec confirmed after {self._living.incarnation.setup_ms:.1f} ms")
         if self._card.supervision.on_change is not None:
             self._beside(partial(self._watch_files, self._card.supervision.on_change))
+        if self._card.supervision.max_memory:
+            self._beside(self._watch_memory)
         if self._state is State.RUNNING:
             if self._card.supervision.health is not None:
                 self._beside(self._look_after)
@@ -265,6 +267,11 @@ class Vigil:
             LOG.error("changes of files are not felt", service=self._label, error=str(error))
         finally:
             paths.close()
+
+    async def _watch_memory(self) -> None:
+        """Let the service start again when it uses more memory than its card allows."""
+        if (found := await memory_watch.exceeded(self._supervisor, self._card, self._living)) is not None:
+            self.end(Doom(None, found, again=True, step="max_memory"))
 
     # -- reloading -----------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ ROWS: Final[dict[str, dict[str, str]]] = {
         "a start by hand always goes through and resets": "back-off start-limit restart-in-backoff",
         "the longest life": "decay",
         "on a changed file": "on-change",
+        "on a threshold of memory": "max-memory",
         "delegate": "delegate",
     },
     "stop": {
@@ -130,8 +131,8 @@ ROWS: Final[dict[str, dict[str, str]]] = {
 #: Phrases that no scenario shows, and the reason.
 NOT_HERE: Final[dict[str, str]] = {
     "readiness: outlives a new image of arje": "not built: arje does not execute itself anew yet",
-    "restart: on a threshold of memory": "not built",
     "restart: the machine reboots when the rate limit is hit": "it needs a machine of its own",
+    "restart: at once when the kernel tells of memory": "it needs the memory controller: tests/vm/test_limits.py",
     "stop: freeze and thaw": "they need a cgroup, which an ordinary user may not have: tests/manager/test_limits.py",
     "logs: a full disk hurts nobody": "it needs a mount of its own below the logs: tests/manager/test_log_store.py",
     "logs: the pipe outlives arje": "not built: nobody adopts services yet",

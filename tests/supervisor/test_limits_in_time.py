@@ -1,9 +1,11 @@
-"""Limits in virtual time: the budget of a group, a hand that begins it anew, and what follows when a limit is hit."""
+"""Limits in virtual time: the budget of a group, a hand that begins it anew, what follows when one is hit, and memory."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import trio
 from trio.testing import MockClock
 
 from arje.card.budget import Budget
@@ -12,9 +14,11 @@ from arje.card.payload import Virtual
 from arje.card.supervision import RateLimit, RestartWhen, Supervision
 from arje.service.record import FailureReason
 from arje.service.state import State
+from arje.supervisor.memory_watch import way
 from tests.supervisor.played import BAD, Play, card, playing, reach
 
 HAND = "uid 0 (test)"
+MIB = 1 << 20
 
 
 def member(action: str = "none", budget: str = "none") -> Supervision:
@@ -98,3 +102,52 @@ async def test_a_start_that_never_ran_hits_the_limit_as_well(tmp_path: Path, aut
         assert failed.failure.reason is FailureReason.START_LIMIT
         assert failed.failure.path == "/played"
         assert (found.farewell.status, found.farewell.machine) == (7, None)
+
+
+GREEDY = Supervision(
+    max_memory=64 * MIB, memory_check=30, initial=1, max=1, rate_limit=RateLimit(starts=3, interval=600)
+)
+
+
+async def test_who_uses_more_than_its_memory_is_stopped_in_order_and_starts_again(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with playing(tmp_path, card("a", supervision=GREEDY), a=Play(heeds=5)) as (found, host):
+        found.want("a", "test")
+        await reach(found, "a", State.RUNNING)
+        await trio.sleep(100)
+        assert len(host.of("a")) == 1
+        host.of("a")[0].memory = 100 * MIB
+        stopping = await reach(found, "a", State.STOPPING)
+        assert trio.current_time() == 120  # the next look
+        assert stopping.cause.detail == "it uses 100M, and its max_memory is 64M"
+        again = await reach(found, "a", State.BACKOFF)
+        assert (host.of("a")[0].heard, trio.current_time(), again.failure) == ([15], 125, None)
+        assert (await reach(found, "a", State.RUNNING)).restarts == 1
+
+
+async def test_who_is_greedy_again_and_again_hits_its_limit(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with playing(tmp_path, card("a", supervision=GREEDY)) as (found, host):
+        found.want("a", "test")
+        for number in range(3):
+            await reach(found, "a", State.RUNNING)
+            host.of("a")[number].memory = 64 * MIB
+            await reach(found, "a", State.STOPPING)
+        failed = await reach(found, "a", State.FAILED)
+        assert failed.failure is not None
+        assert failed.failure.reason is FailureReason.START_LIMIT
+        assert failed.cause.detail.startswith("it uses 64M, and its max_memory is 64M: start-limit: 3 in 600 s")
+
+
+async def test_where_nothing_tells_nobody_looks_unless_asked(tmp_path: Path, autojump_clock: MockClock) -> None:
+    asked = replace(GREEDY, memory_check=0.0)
+    async with playing(tmp_path, card("a", supervision=asked)) as (found, host):
+        found.want("a", "test")
+        await reach(found, "a", State.RUNNING)
+        host.of("a")[0].memory = 100 * MIB
+        await trio.sleep(10**6)
+        assert found.table.get("a").state is State.RUNNING
+        assert way(asked, found.outcomes["a"]).endswith(
+            "not watched: nothing here tells, and no memory_check is asked for"
+        )
+        assert way(GREEDY, found.outcomes["a"]) == "starts again at 64M; looked at every 30 s, as nothing here tells"
