@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card import activation as activations
+from arje.card import live_conditions as lives
 from arje.card.activation import Activation, When
 from arje.card.conditions import Conditions, live
 from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
+from arje.card.live_conditions import LiveConditions
 from arje.card.log import LogRules
 from arje.card.memory import contradictions
 from arje.card.path_watch import Watches
@@ -194,8 +196,9 @@ class Card:
     """Start only when this absolute path is there; else the service is skipped, and says so."""
     conditions: Conditions = field(default_factory=Conditions)
     """What must be so on the machine; else the service is skipped, and says so."""
-    live_conditions: Flag = False
-    """Whether its ``conditions`` are watched: it waits while they do not hold, and stops when they cease to."""
+    live_conditions: LiveConditions | None = None
+    """Its ``conditions`` are watched: it waits while they do not hold, and stops when they cease to; ``true``, or a table
+    that says otherwise."""
     asserts: Conditions = field(default_factory=Conditions)
     """As ``conditions``, but the service fails when they do not hold."""
     id: Text = ""
@@ -266,6 +269,7 @@ def itself(card: Card) -> list[Unreadable]:
         wrong.append(Unreadable("supervision.ends_arje", "a timed service ends again and again", "remove it"))
     wrong += contradictions(card)
     wrong += live(card.conditions) if card.live_conditions else []
+    wrong += lives.contradictions(card)
     try:
         of_terms(card.terms, {kind: getattr(card, kind) for kind in KINDS})
     except Unreadable as error:

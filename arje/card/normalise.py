@@ -19,6 +19,7 @@ from arje.card import (
     file_words,
     filters,
     hooks,
+    live_conditions,
     log,
     on_change,
     permissions,
@@ -297,6 +298,7 @@ _ACTIVATING: Final[dict[str, Callable[[Any, str], Any]]] = {
     "sockets": lambda value, field: sockets(value, field, size),
     "activation": lambda value, field: activation(value, field, duration),
     "paths": paths,
+    "live_conditions": lambda value, field: live_conditions.spelled(value, field, duration),
 }
 
 

@@ -87,6 +87,7 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     **{("Conditions", word): [{"type": ["string", "boolean", "integer"]}] for word in CONDITIONS},
     ("Card", "timer"): [{"$ref": "#/$defs/Timer"}],
     **{("Timer", field): [{"type": "string"}] for field in ("calendar", "cron")},
+    ("Card", "live_conditions"): [{"type": "boolean"}],
     ("Card", "sockets"): _one_or_many("Socket"),
     ("Card", "activation"): [{"enum": [when.value for when in When]}],
     ("Card", "paths"): _one_or_many("Watch"),

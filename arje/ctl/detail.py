@@ -65,6 +65,8 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Deps", deps)
     if service["tests"]:
         _field(paper, "Conditions", escape("; ".join(service["tests"])))
+    if service["live_conditions"]:
+        _field(paper, "", escape(f"live: {service['live_conditions']}"))
     for told in service["broken_edges"]:
         _field(paper, "Order", escape(told))
     _log(paper, service)

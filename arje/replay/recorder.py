@@ -167,7 +167,7 @@ def unheard(card: Card) -> str:
     asked = {
         "sockets": card.sockets,
         "path watches": card.paths,
-        "conditions that are watched while it waits": card.live_conditions,
+        "conditions that are watched while it waits": card.live_conditions is not None,
         "stored descriptors": card.fd_store_max,
         "files whose change it feels": card.supervision.on_change is not None,
     }
@@ -178,7 +178,7 @@ def without_unheard(card: Card) -> Card:
     """Return a card without all that :func:`unheard` tells: a replay opens and watches nothing."""
     if not unheard(card):
         return card
-    found = replace(card, conditions=Conditions(), live_conditions=False) if card.live_conditions else card
+    found = replace(card, conditions=Conditions(), live_conditions=None) if card.live_conditions else card
     found = replace(found, supervision=replace(card.supervision, on_change=None))
     return replace(found, sockets=(), paths=(), activation=Activation(), fd_store_max=0)
 

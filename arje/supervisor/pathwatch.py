@@ -119,7 +119,7 @@ class PathWatch:
     def _read(self) -> bool:
         """Empty the queue of events. Returns whether any of them asks for another look."""
         relevant = False
-        for number, mask, name in _events(self._armed.fd) if self._armed else ():
+        for number, mask, name in events(self._armed.fd) if self._armed else ():
             for interest in self._meant(number, mask):
                 if interest.name and name and name != interest.name:
                     continue
@@ -135,7 +135,8 @@ class PathWatch:
         return self._armed.interests.get(number, [])
 
 
-def _events(fd: int) -> Iterator[tuple[int, int, str]]:
+def events(fd: int) -> Iterator[tuple[int, int, str]]:
+    """Yield what an inotify instance tells now: the number of the watch, the mask, the name in it."""
     with contextlib.suppress(BlockingIOError):
         while data := os.read(fd, 65536):
             place = 0

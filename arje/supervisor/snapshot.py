@@ -174,6 +174,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "dependencies": list(dependencies(supervisor, card)),
             "needed_by": list(supervisor.needs.askers(service.label)),
             "tests": conditions.told(card),
+            "live_conditions": supervisor.watched.words(card),
             "broken_edges": broken(supervisor, service.label),
             "history": [_why(cause) | {"state": state.value} for state, cause in service.history],
             "log_dropped": supervisor.logs.of(service.label).dropped,

@@ -29,7 +29,8 @@ ROWS: Final[dict[str, dict[str, str]]] = {
         "path, directory, command line, virtualization, capability, user, kernel version": "conditions",
         "a skipped service is visible": "conditions",
         "asserts": "conditions",
-        "live conditions": "live-conditions",
+        "live conditions: on and off, with stop": "live-conditions",
+        "live conditions: flux, with reload": "flux",
     },
     "readiness": {
         "a newline on a descriptor, sd_notify, a pid file, TCP, unix, HTTP and exec probes, a log line": "readiness",
