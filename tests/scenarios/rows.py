@@ -136,6 +136,7 @@ NOT_HERE: Final[dict[str, str]] = {
     "restart: at once when the kernel tells of memory": "it needs the memory controller: tests/vm/test_limits.py",
     "stop: freeze and thaw": "they need a cgroup, which an ordinary user may not have: tests/manager/test_limits.py",
     "logs: a full disk hurts nobody": "it needs a mount of its own below the logs: tests/manager/test_log_store.py",
+    "reload: a rollback after a restart of arje": "a scenario has one arje: tests/manager/test_rollback.py",
     "logs: the pipe outlives arje": "not built: nobody adopts services yet",
     "logs: syslog and journal sockets": "not built: systemd's surroundings come later",
     "processes: adoption": "not built",
