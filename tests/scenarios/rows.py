@@ -78,6 +78,7 @@ ROWS: Final[dict[str, dict[str, str]]] = {
         "timers: calendar and monotonic, missed runs, overlap": "timers",
         "sockets: opened and passed, of every kind": "sockets",
         "sockets: on demand": "sockets",
+        "sockets: stopped again when nobody comes": "idle",
         "sockets: per connection": "connections",
         "trigger limits": "sockets paths",
         "path watches": "paths",
