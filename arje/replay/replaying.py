@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -197,6 +198,11 @@ class ReplayingHost:
     async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
         """Answer what was answered then."""
         return cast(Answer, await self._answer(self.line("answer", self._next("answer", what))))
+
+    async def descriptor(self, what: str, make: Callable[[], int]) -> int:
+        """Return one that is of nothing, when there was one. Raises what was raised then."""
+        await self._answer(self.line("answer", self._next("answer", what)))
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     async def heed(self, what: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
         """Wait for what happened then."""

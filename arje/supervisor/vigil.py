@@ -254,11 +254,12 @@ class Vigil:
     async def _watch_files(self, asked: OnChange) -> None:
         """Let the service feel it when a file changes that its card names; one change at a time."""
         watches = tuple(Watch(watch=f"changed:{path}") for path in asked.paths)
-        paths = PathWatch(watches, self._supervisor.host.ask)
+        host = self._supervisor.host
+        paths = PathWatch(f"changes of {self._label}", watches, host.ask)
         try:
             await paths.arm()
             while True:
-                found = await paths.wait()
+                found = await host.heed(f"change of {self._label}", paths.wait)
                 await trio.sleep(_BURST)
                 paths.take()
                 if asked.action is Feels.RESTART:

@@ -12,6 +12,7 @@ its processors) needs no watching, what may change and tells nobody is refused b
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,7 @@ class Watched:
         self._supervisor = supervisor
         self._unmet = supervisor.needs.unmet
         self._rounds: dict[str, int] = {}  # who is watched, and how often that has begun
+        self._begun: Counter[str] = Counter()
         self._flux: dict[str, str] = {}  # whose conditions are in flux, and why
 
     def begin(self, label: str) -> None:
@@ -98,11 +100,13 @@ class Watched:
     async def _look_again_and_again(self, card: Card) -> None:
         host, label, asked = self._supervisor.host, card.label, card.live_conditions
         assert asked is not None
+        self._begun[label] += 1
+        what = f"{label} (watch {self._begun[label]})"  # what is asked in one belongs to no other, wherever that ended
         watch, known, until = ConditionWatch(card.conditions), "", None
         try:
             while True:
-                await host.ask(f"watches of {label}", watch.arm)
-                false, found = await host.ask(f"conditions of {label}", partial(look, card.conditions))
+                await host.ask(f"watches of {what}", watch.arm)
+                false, found = await host.ask(f"conditions of {what}", partial(look, card.conditions))
                 renewed = bool(known and found != known) or until is not None
                 until = self._judge(label, asked, false, until)
                 if false == "":
@@ -110,9 +114,9 @@ class Watched:
                         self._be_on(label, asked, renewed=renewed)
                     known = found
                 with trio.move_on_after(max(0.0, until - trio.current_time()) if until else float("inf")):
-                    await host.heed(f"changes at {label}", watch.changed)
+                    await host.heed(f"changes at {what}", watch.changed)
                     self._flux.setdefault(label, "something that they speak of has changed")
-                    await host.heed(f"quiet at {label}", partial(watch.quiet, _QUIET))
+                    await host.heed(f"quiet at {what}", partial(watch.quiet, _QUIET))
         finally:
             watch.close()
             self._flux.pop(label, None)

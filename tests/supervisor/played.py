@@ -347,6 +347,9 @@ class PlayedHost:
         verb, _, path = what.partition(" ")
         return path in self.paths if verb == "only_if_exists" else question()
 
+    async def descriptor(self, what: str, make: Callable[[], int]) -> int:
+        return int(await self.ask(what, make))
+
     async def heed(self, what: str, wait: Callable[[], Awaitable[Any]]) -> Any:
         return await wait()
 
