@@ -1,7 +1,8 @@
 """The recorder: a host around another one that writes down what that one answers, and an ear for the verbs from outside.
 
 What it does costs a line each, and nothing of it may fail: whoever is recorded does not notice. Inputs that have no name
-here (connections served one by one, stored descriptors) are told by a line ``without`` for the service that has them.
+here (connections that are served one by one) are told by a line ``without`` for the service that has them. Stored
+descriptors are no inputs: they come back to their service, and nothing else follows from them.
 """
 
 from __future__ import annotations
@@ -173,20 +174,12 @@ def _granted(old: Service, new: Service) -> dict[str, Any]:
 
 def unheard(card: Card) -> str:
     """Return what of a card is an input that no recording has; empty for nothing."""
-    asked = {
-        "connections that are served one by one": card.activation.when is When.PER_CONNECTION,
-        "stored descriptors": card.fd_store_max,
-    }
-    return ", ".join(word for word, there in asked.items() if there)
+    return "connections that are served one by one" if card.activation.when is When.PER_CONNECTION else ""
 
 
 def without_unheard(card: Card) -> Card:
-    """Return a card without all that :func:`unheard` tells: a replay serves nobody, and keeps nothing."""
-    if not unheard(card):
-        return card
-    if card.activation.when is When.PER_CONNECTION:
-        card = replace(card, sockets=(), activation=Activation())
-    return replace(card, fd_store_max=0)
+    """Return a card without what :func:`unheard` tells: a replay serves nobody."""
+    return replace(card, sockets=(), activation=Activation()) if unheard(card) else card
 
 
 def zone_text(zone: Any) -> str:

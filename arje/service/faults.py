@@ -88,6 +88,9 @@ def _unfollowed(graph: Graph) -> Iterator[CardProblem]:
             elif then.what is What.TARGET and not isinstance(other.payload, Virtual):
                 remedy = f'write "start:{then.label}", or make it a group: payload = "virtual"'
                 yield _problem(card, f"supervision.{place}", f"{then.label} is no target: it has a process", remedy)
+            elif card.label in graph.closure([then.label]):
+                message = f"{then.label} pulls {card.label} in, and that would go on for ever"
+                yield _problem(card, f"supervision.{place}", message, "name one that does without it")
 
 
 def _key(requirement: Requirement) -> tuple[tuple[str, ...], int]:

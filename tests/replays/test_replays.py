@@ -123,6 +123,17 @@ connection.close()
 """
 
 
+#: Leaves a file with arje, and says in its next life that it is back.
+STORES = """
+if "LISTEN_FDS" not in os.environ:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+        to.connect(os.environ["NOTIFY_SOCKET"])
+        socket.send_fds(to, [b"FDSTORE=1"], [os.memfd_create("kept")])
+say("READY=1\\nSTATUS=given " + os.environ.get("LISTEN_FDS", "nothing"))
+time.sleep(3600)
+"""
+
+
 def python(script: str) -> str:
     return f'[payload]\nexec = "/usr/bin/python3"\nargv = {json.dumps(["-c", script])}\n'
 
@@ -144,6 +155,7 @@ def test_sockets_paths_and_changes_of_files_are_the_same_again(manage: Manage, p
         "passed": f'sockets = ["unix:{place}/passed"]\n' + SLEEP,
         "taken": OFF + f'sockets = ["unix:{place}/passed"]\n' + SLEEP,
         "needs": 'requires = ["lazy"]\n' + SLEEP,
+        "stores": "fd_store_max = 2\n" + py(STORES, 'readiness = "notify"'),
         "path": f'paths = ["exists:{place}/spool/x"]\n' + sh(f"rm {place}/spool/x"),
         "edge": f'paths = ["changed:{place}/spool"]\n' + sh("true"),
         "feels": SLEEP + f'[supervision]\non_change = ["{place}/conf"]\ninitial = 0\n',
@@ -164,7 +176,9 @@ def test_sockets_paths_and_changes_of_files_are_the_same_again(manage: Manage, p
     assert manager.settle("taken")["state"] == "failed"
     (place / "conf").write_text("new")
     manager.until("feels", lambda feels: feels["state"] == "running" and feels["restarts"] == 1)
-    manager.call("Restart", labels=["passed"])
+    manager.until("stores", lambda stores: stores["stored"])
+    manager.call("Restart", labels=["passed", "stores"])
+    manager.until("stores", lambda stores: stores["status_text"] == "given 1")
     manager.call("Stop", labels=["lazy"], force=True)
     assert manager.stop() == 0
     kept(file, "sockets")

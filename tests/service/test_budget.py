@@ -111,6 +111,7 @@ def test_what_cannot_be_is_a_problem_of_its_field(text: str, field: str, message
         ({}, "rate_limit.action", "no card has the label 'rescue'"),
         ({"rescu": "payload = 'virtual'"}, "rate_limit.action", "did you mean 'rescu'?"),
         ({"rescue": S}, "rate_limit.action", "rescue is no target: it has a process"),
+        ({"rescue": "payload = 'virtual'\nwants = ['a']"}, "rate_limit.action", "rescue pulls a in"),
         ({"rescue": "payload = 'virtual'"}, "", ""),
     ],
 )

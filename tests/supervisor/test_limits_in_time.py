@@ -9,11 +9,11 @@ import trio
 from trio.testing import MockClock
 
 from arje.card.budget import Budget
-from arje.card.consequence import What
 from arje.card.payload import Virtual
 from arje.card.supervision import RateLimit, RestartWhen, Supervision
 from arje.service.record import FailureReason
 from arje.service.state import State
+from arje.service.ways import Way
 from arje.supervisor.memory_watch import way
 from tests.supervisor.played import BAD, Play, card, playing, reach
 
@@ -90,7 +90,7 @@ async def test_a_group_that_has_spent_its_budget_may_end_the_machine(tmp_path: P
         await reach(found, "a", State.FAILED)
         farewell = found.farewell
         assert farewell.said.is_set()
-        assert (farewell.who, farewell.status, farewell.machine) == ("a", 1, What.POWEROFF)
+        assert (farewell.who, farewell.status, farewell.way) == ("a", 1, Way.POWEROFF)
 
 
 async def test_a_start_that_never_ran_hits_the_limit_as_well(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -101,7 +101,7 @@ async def test_a_start_that_never_ran_hits_the_limit_as_well(tmp_path: Path, aut
         assert failed.failure is not None
         assert failed.failure.reason is FailureReason.START_LIMIT
         assert failed.failure.path == "/played"
-        assert (found.farewell.status, found.farewell.machine) == (7, None)
+        assert (found.farewell.status, found.farewell.way) == (7, Way.EXIT)
 
 
 GREEDY = Supervision(
