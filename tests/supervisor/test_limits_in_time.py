@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 from arje.card.budget import Budget
 from arje.card.payload import Virtual
 from arje.card.supervision import RateLimit, RestartWhen, Supervision
+from arje.kernel.memory import MemoryEvents
 from arje.service.record import FailureReason
 from arje.service.state import State
 from arje.service.ways import Way
@@ -151,3 +153,45 @@ async def test_where_nothing_tells_nobody_looks_unless_asked(tmp_path: Path, aut
             "not watched: nothing here tells, and no memory_check is asked for"
         )
         assert way(GREEDY, found.outcomes["a"]) == "starts again at 64M; looked at every 30 s, as nothing here tells"
+
+
+class Told:
+    """A kernel that tells by a pipe."""
+
+    def __init__(self) -> None:
+        self.fd, self.tell = os.pipe()
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+        os.close(self.fd)
+        os.close(self.tell)
+
+
+async def test_where_the_kernel_tells_nobody_looks_before_and_page_cache_is_a_false_alarm(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    told = Told()
+
+    def told_of(most: int) -> MemoryEvents:
+        assert most == 64 * MIB
+        return told  # type: ignore[return-value]  # it has all that is asked of one
+
+    async with playing(tmp_path, card("a", supervision=replace(GREEDY, memory_check=0.0))) as (found, host):
+        found.want("a", "test")
+        await reach(found, "a", State.STARTING)
+        host.of("a")[0].memory_events = told_of  # type: ignore[method-assign]  # of this one alone
+        await reach(found, "a", State.RUNNING)
+        await trio.sleep(10)
+        host.of("a")[0].memory = 100 * MIB
+        await trio.sleep(1000)
+        assert found.table.get("a").state is State.RUNNING, "nobody has told"
+        host.of("a")[0].memory = 10 * MIB
+        os.write(told.tell, b"x")  # page cache, which is given back
+        await trio.sleep(0.1)
+        host.of("a")[0].memory = 80 * MIB
+        os.write(told.tell, b"x")
+        stopping = await reach(found, "a", State.STOPPING)
+        assert trio.current_time() == 1011, "a second after the look that found too little"
+        assert stopping.cause.detail == "it uses 80M, and its max_memory is 64M"
+        assert told.closed
