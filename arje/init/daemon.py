@@ -144,7 +144,7 @@ async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> Non
         _load(supervisor)
         compiled.tell(catalogue.memory, why)
         nursery.start_soon(compiled.keep, catalogue.cache, catalogue.memory)
-        await nursery.start(kept_history.keep, supervisor, options.state_dir / paths.SETS_NAME)
+        nursery.start_soon(kept_history.keep, supervisor, options.state_dir / paths.SETS_NAME)
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
         LOG.info("ready", socket=str(paths.socket_of(options.runtime_dir)), services=len(supervisor.table))
         if options.duties is not None:

@@ -8,7 +8,7 @@ part of any step, and stays when steps are undone. ``kept_history.py`` writes th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -67,17 +67,20 @@ class Undone:
     left: str
 
 
+async def _nothing() -> None:
+    """There is no earlier manager."""
+
+
 class History:
-    """The steps of one manager. ``undone`` is set while the set in force is that of a rollback; ``recalled`` while nobody
-    looks for the steps of an earlier manager."""
+    """The steps of one manager. ``undone`` is set while the set in force is that of a rollback; ``recall`` waits until
+    the steps of an earlier manager are known, if they can be."""
 
     def __init__(self) -> None:
         self.steps: deque[Step] = deque(maxlen=MOST)
         self.now = Mark("", 0.0, "cards.d")
         self.undone: Undone | None = None
         self._unsaved = trio.Event()
-        self.recalled = trio.Event()
-        self.recalled.set()
+        self.recall: Callable[[], Awaitable[None]] = _nothing
 
     @property
     def is_unsaved(self) -> bool:

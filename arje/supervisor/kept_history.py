@@ -1,9 +1,10 @@
 """The history of sets kept over arje's own absence, in its directory of state: ``rollback`` works after a restart as well.
 
-It is written when a step was made or undone, never at a start, and holds what the steps changed. It is believed when it is
-our own, of this very arje (card/cache.py has the rules), and when the cards of the start are those of the set that was
-last in force: steps are differences, and from any other set they lead nowhere. Two things of a step end with the manager:
-the numbers of incarnations, and templates. So the way back ends where other templates were in force.
+It is written when a step was made or undone, and read when somebody asks for it or it is to be written, neither of them at
+a start. It holds what the steps changed. It is believed when it is our own, of this very arje (card/cache.py has the
+rules), and when the cards of the start are those of the set that was last in force: steps are differences, and from any
+other set they lead nowhere. Two things of a step end with the manager: the numbers of incarnations, and templates. So the
+way back ends where other templates were in force.
 """
 
 from __future__ import annotations
@@ -28,34 +29,55 @@ if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
 
 LOG = log.logger()
-_PATIENCE: Final = 5.0  # seconds that anybody waits for the file: a first rollback, and the end of arje
+_PATIENCE: Final = 5.0  # seconds that anybody waits for the file
 #: What is wrong with what was read, in whatever way.
 _CORRUPT: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError, RecursionError)
 
 
-async def keep(supervisor: Supervisor, file: Path, *, task_status: trio.TaskStatus[None]) -> None:
-    """Recall the history, then write it down whenever it has changed, until cancelled; what fails is logged."""
+async def keep(supervisor: Supervisor, file: Path) -> None:
+    """Write the history down whenever it has changed, until cancelled, and read it when it is asked for, or written.
+
+    Not before: nobody needs it at a start, when the directory of state may not be mounted yet. What fails is logged.
+    """
     history = supervisor.history
-    history.recalled = trio.Event()
-    task_status.started()
-    why = "the directory of state does not answer"
-    try:
-        with trio.move_on_after(_PATIENCE):
-            _recall(supervisor, await trio.to_thread.run_sync(_read, file, abandon_on_cancel=True))
-            why = ""
-    except NoCache as error:
-        why = str(error)
-    if why:
-        LOG.info("earlier sets of cards are not known", why=why)
-    history.recalled.set()
+    history.recall = _Recall(supervisor, file).once
     try:
         while True:
             await history.wait_changed()
+            await history.recall()
             await _write(history, file)
     finally:
         if history.is_unsaved:
-            with trio.move_on_after(_PATIENCE, shield=True):
+            with trio.move_on_after(2 * _PATIENCE, shield=True):
+                await history.recall()
                 await _write(history, file)
+
+
+class _Recall:
+    """The reading of the history, which happens once, whoever asks for it first."""
+
+    def __init__(self, supervisor: Supervisor, file: Path) -> None:
+        self._supervisor = supervisor
+        self._file = file
+        self._asked = trio.Lock()
+        self._done = False
+
+    async def once(self) -> None:
+        """Let the history go on where it was, if it has not been asked before."""
+        async with self._asked:
+            if self._done:
+                return
+            why = "the directory of state does not answer"
+            try:
+                with trio.move_on_after(_PATIENCE):
+                    told = await trio.to_thread.run_sync(_read, self._file, abandon_on_cancel=True)
+                    _recall(self._supervisor, told)
+                    why = ""
+            except NoCache as error:
+                why = str(error)
+            if why:
+                LOG.info("earlier sets of cards are not known", why=why)
+            self._done = True
 
 
 async def _write(history: History, file: Path) -> None:
@@ -101,9 +123,11 @@ def _read(file: Path) -> Any:
 
 def _recall(supervisor: Supervisor, told: Any) -> None:
     """Let the history go on where it was. Raises NoCache."""
-    history, templates = supervisor.history, supervisor.catalogue.templates
+    history = supervisor.history
+    first, templates = history.now, dict[str, Template](supervisor.catalogue.templates)
+    if history.steps:
+        first, templates = history.steps[0].before, dict(history.steps[0].templates)
     try:
-        first = history.steps[0].before if history.steps else history.now
         now = Mark(**told["now"])
         if now.token != first.token:
             raise NoCache("the cards were changed while arje was away")
