@@ -177,9 +177,10 @@ async def test_where_the_kernel_tells_nobody_looks_before_and_page_cache_is_a_fa
         assert most == 64 * MIB
         return told  # type: ignore[return-value]  # it has all that is asked of one
 
-    async with playing(tmp_path, card("a", supervision=replace(GREEDY, memory_check=0.0))) as (found, host):
+    asked = replace(GREEDY, memory_check=0.0)
+    async with playing(tmp_path, card("a", supervision=asked), a=Play(setup=1)) as (found, host):
         found.want("a", "test")
-        await reach(found, "a", State.STARTING)
+        await trio.sleep(0.5)
         host.of("a")[0].memory_events = told_of  # type: ignore[method-assign]  # of this one alone
         await reach(found, "a", State.RUNNING)
         await trio.sleep(10)
@@ -192,6 +193,6 @@ async def test_where_the_kernel_tells_nobody_looks_before_and_page_cache_is_a_fa
         host.of("a")[0].memory = 80 * MIB
         os.write(told.tell, b"x")
         stopping = await reach(found, "a", State.STOPPING)
-        assert trio.current_time() == 1011, "a second after the look that found too little"
+        assert trio.current_time() == 1012, "a second after the look that found too little"
         assert stopping.cause.detail == "it uses 80M, and its max_memory is 64M"
         assert told.closed
