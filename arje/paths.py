@@ -19,8 +19,11 @@ SOCKET_NAME: Final = "io.arje"
 LOCK_NAME: Final = "lock"
 LOGS_NAME: Final = "logs"
 TIMERS_NAME: Final = "timers"
+SETS_NAME: Final = "sets"
 
-#: Environment variable that names the control socket, for arjectl and for the services that arje starts.
+#: Environment variable that names the control socket to arjectl. No service has it unasked: few could use it, and what is
+#: in a sandbox need not know of its keeper. A card whose service is to have it says so, in the manager's own place of
+#: files: ``env = {ARJE_SOCKET = "%t/arje/io.arje"}``.
 SOCKET_VARIABLE: Final = "ARJE_SOCKET"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card.listen import CONNECTED
+from arje.card.listen import CONNECTED, Kind
 from arje.card.path_watch import Watch
 from arje.card.rules import FORBID, Seconds, whole_rule
 from arje.card.sockets import Socket
@@ -38,6 +38,9 @@ class TriggerLimit:
 
 
 _LIMIT: Final = TriggerLimit()
+#: What has connections that the kernel lists.
+COUNTED: Final = frozenset({Kind.TCP, Kind.UNIX, Kind.UNIX_SEQPACKET})
+_STREAMS: Final = "write tcp or unix, or remove activation.idle_timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,9 @@ class Activation:
     """Connections at once, each a process; further ones wait until one ends."""
     max_connections_per_source: Annotated[int, whole_rule(0, _MANY)] = 0
     """Connections at once from one IP address, or one user of this machine; further ones are closed. 0: no limit."""
+    idle_timeout: Seconds = 0.0
+    """Seconds without a connection after which a service that is started on demand is stopped, to be started by the next
+    one; 0: it stops by itself or not at all. It is looked for ten times in that time."""
     trigger_limit: TriggerLimit = _LIMIT
     """How often it may be started so before arje gives up."""
 
@@ -79,6 +85,14 @@ def sensible(
                 wrong.append(Unreadable(name, "a group has no process to use them", "add [payload], or remove them"))
     if activation.when is not When.START and not sockets:
         wrong.append(Unreadable("activation", "there is nothing to listen on", "add sockets = […]"))
+    if activation.idle_timeout and activation.when is not When.ON_DEMAND:
+        remedy = 'write when = "on-demand", or remove it'
+        wrong.append(Unreadable("activation.idle_timeout", "nothing would start it again", remedy))
+    wrong += [
+        Unreadable(f"sockets.{index}.listen", f"{socket.listen} has no connections to tell idleness by", _STREAMS)
+        for index, socket in enumerate(sockets)
+        if activation.idle_timeout and socket.kind not in COUNTED
+    ]
     if activation.when is When.PER_CONNECTION:
         if paths:
             wrong.append(Unreadable("paths", "connections start it already", "remove them, or activation"))
@@ -101,6 +115,8 @@ def spelled(value: Any, field: str, duration: Any) -> Any:
         return {"when": value}
     if not isinstance(value, dict):
         raise Unreadable(field, f"{shown(value)} is not a table", f'write [{field}], or {field} = "on-demand"')
+    if "idle_timeout" in value:
+        value = value | {"idle_timeout": duration(value["idle_timeout"], f"{field}.idle_timeout")}
     limit = value.get("trigger_limit")
     if not isinstance(limit, dict) or "interval" not in limit:
         return value

@@ -54,10 +54,7 @@ def fingerprint() -> str:
 
 def load(file: Path) -> dict[str, Loaded]:
     """Return the memory that was saved. Raises NoCache."""
-    data = _read(file)
-    head, newline, body = data.partition(b"\n")
-    if not newline or head != _head(body):
-        raise NoCache("corrupt, or of another arje")
+    body = read(file)
     try:
         shared: Shared = {}
         return {key: decode(value, shared) for key, value in json.loads(body).items()}
@@ -71,7 +68,19 @@ def save(file: Path, known: dict[str, Loaded]) -> None:
     for key, loaded in known.items():
         with contextlib.suppress(TypeError, RecursionError):  # what cannot be kept is judged again
             entries[key] = encode(loaded)
-    body = json.dumps(entries, separators=(",", ":")).encode()
+    write(file, json.dumps(entries, separators=(",", ":")).encode())
+
+
+def read(file: Path) -> bytes:
+    """Return what :func:`write` has written, when nobody else can have. Raises NoCache."""
+    head, newline, body = _read(file).partition(b"\n")
+    if not newline or head != _head(body):
+        raise NoCache("corrupt, or of another arje")
+    return body
+
+
+def write(file: Path, body: bytes) -> None:
+    """Keep a text under a line with its checksum: whole, or what was there before. Raises OSError."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = file.with_name(f".{file.name}.{os.getpid()}")
     fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -10,17 +10,20 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
 from arje.card import activation as activations
+from arje.card import live_conditions as lives
 from arje.card.activation import Activation, When
 from arje.card.conditions import Conditions, live
 from arje.card.edges import KINDS, Contract, Reaction, Term, of_terms
 from arje.card.hooks import Hooks
+from arje.card.live_conditions import LiveConditions
 from arje.card.log import LogRules
+from arje.card.memory import contradictions
 from arje.card.path_watch import Watches
 from arje.card.payload import Payload, Virtual
 from arje.card.rules import FORBID, Flag, Kept, Rule, Text, Texts, kept, many, matching, text, whole_rule
 from arje.card.sockets import Sockets
 from arje.card.soma import Soma
-from arje.card.supervision import Supervision, patience
+from arje.card.supervision import Supervision, consequences, patience
 from arje.card.timer import Timer, sensible
 from arje.card.unreadable import Unreadable, shown
 
@@ -193,8 +196,9 @@ class Card:
     """Start only when this absolute path is there; else the service is skipped, and says so."""
     conditions: Conditions = field(default_factory=Conditions)
     """What must be so on the machine; else the service is skipped, and says so."""
-    live_conditions: Flag = False
-    """Whether its ``conditions`` are watched: it waits while they do not hold, and stops when they cease to."""
+    live_conditions: LiveConditions | None = None
+    """Its ``conditions`` are watched: it waits while they do not hold, and stops when they cease to; ``true``, or a table
+    that says otherwise."""
     asserts: Conditions = field(default_factory=Conditions)
     """As ``conditions``, but the service fails when they do not hold."""
     id: Text = ""
@@ -256,9 +260,16 @@ def itself(card: Card) -> list[Unreadable]:
         for term in card.terms
         if Reaction.RELOAD in (term.on_restart, term.on_reload) and card.supervision.reload is None
     ]
+    wrong += [
+        Unreadable(f"supervision.{place}", f"{then.label!r} is this card itself", "name another one")
+        for place, then in consequences(card.supervision)
+        if then.label == card.label
+    ]
     if card.timer and card.supervision.ends_arje:
         wrong.append(Unreadable("supervision.ends_arje", "a timed service ends again and again", "remove it"))
+    wrong += contradictions(card)
     wrong += live(card.conditions) if card.live_conditions else []
+    wrong += lives.contradictions(card)
     try:
         of_terms(card.terms, {kind: getattr(card, kind) for kind in KINDS})
     except Unreadable as error:
@@ -283,6 +294,7 @@ def activated(card: Card) -> list[Unreadable]:
                 ("supervision.readiness", supervision.readiness is not None),
                 ("supervision.health", supervision.health is not None),
                 ("supervision.watchdog", supervision.watchdog),
+                ("supervision.max_memory", supervision.max_memory),
                 ("supervision.reload", supervision.reload is not None),
             )
             if there

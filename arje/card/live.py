@@ -7,10 +7,13 @@ the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from arje.card.card import Card
 from arje.card.limits import RLIMITS, CgroupLimits
 from arje.card.loader import card_of
+from arje.card.memory import contradictions
 from arje.card.nearest import nearest
 from arje.card.soma import Soma
 from arje.card.unreadable import Unreadable, shown
@@ -59,6 +62,15 @@ def read(changes: Mapping[str, str], origin: str) -> Soma:
         raise CardError(problems)
     _refuse_deadlines(card.soma, origin)
     return card.soma
+
+
+def refuse_blinding(card: Card, asked: Soma, origin: str) -> None:
+    """Raise CardError for a limit under which nobody would be told of the service's ``max_memory``."""
+    if asked.cgroup is None or not card.supervision.max_memory:
+        return
+    wrong = contradictions(replace(card, soma=Soma(cgroup=asked.cgroup)))
+    if problems := [CardProblem(origin, 0, each.field, str(each), each.remedy) for each in wrong]:
+        raise CardError(problems)
 
 
 def _refuse_deadlines(soma: Soma, origin: str) -> None:

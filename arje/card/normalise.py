@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from arje.card import (
+    budget,
     conditions,
     devices,
     edges,
     file_words,
     filters,
     hooks,
+    live_conditions,
     log,
     on_change,
     permissions,
@@ -229,11 +231,22 @@ _SUPERVISION: Final[dict[str, Callable[[Any, str], Any]]] = {
     "readiness": probes.readiness,
     "health": probes.health,
     "on_change": on_change.spelled,
+    "max_memory": size,
+    "budget": budget.spelled,
     "reload": lambda value, field: hooks.reload(value, field, duration),
 }
 _SIZED: Final = ("memory_max", "memory_high", "memory_low", "memory_min", "memory_swap_max")
 _CGROUP: Final[dict[str, Callable[[Any, str], Any]]] = {**dict.fromkeys(_SIZED, size_or_max), "io_max": io_max}
-_TIMED: Final = ("initial", "max", "healthy_after", "stop_timeout", "start_timeout", "watchdog", "max_lifetime")
+_TIMED: Final = (
+    "memory_check",
+    "initial",
+    "max",
+    "healthy_after",
+    "stop_timeout",
+    "start_timeout",
+    "watchdog",
+    "max_lifetime",
+)
 _PROBED: Final = ("interval", "timeout")
 _TIMER: Final[dict[str, Callable[[Any, str], Any]]] = {
     **dict.fromkeys(("every", "after_end", "after_boot", "after_start", "jitter"), duration),
@@ -285,6 +298,7 @@ _ACTIVATING: Final[dict[str, Callable[[Any, str], Any]]] = {
     "sockets": lambda value, field: sockets(value, field, size),
     "activation": lambda value, field: activation(value, field, duration),
     "paths": paths,
+    "live_conditions": lambda value, field: live_conditions.spelled(value, field, duration),
 }
 
 
@@ -322,8 +336,9 @@ def _supervision(raw: dict[str, Any], wrong: list[Unreadable]) -> dict[str, Any]
             kept[name] = _converted(probe, dict.fromkeys(_PROBED, duration), f"supervision.{name}", wrong)
             if isinstance(look := kept[name].get("exec"), dict):
                 kept[name]["exec"] = _converted(look, {"timeout": duration}, f"supervision.{name}.exec", wrong)
-    if isinstance(rate := kept.get("rate_limit"), dict):
-        kept["rate_limit"] = _converted(rate, {"interval": duration}, "supervision.rate_limit", wrong)
+    for name in ("rate_limit", "budget"):
+        if isinstance(rate := kept.get(name), dict):
+            kept[name] = _converted(rate, {"interval": duration}, f"supervision.{name}", wrong)
     return kept
 
 

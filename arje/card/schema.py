@@ -74,6 +74,7 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
         ("Hooks", field): [_WORDS, {"$ref": "#/$defs/Command"}, {"type": "array", "items": _WORDS}]
         for field in ("pre", "post", "ready", "stop", "cleanup")
     },
+    ("Supervision", "max_memory"): [_SIZE],
     ("Supervision", "reload"): [{"type": "string"}, {"type": "integer"}, _WORDS],
     ("Reload", "exec"): [_WORDS],
     ("Supervision", "readiness"): [{"type": "string"}],
@@ -86,6 +87,7 @@ _SHORTHANDS: Final[dict[tuple[str, str], list[dict[str, Any]]]] = {
     **{("Conditions", word): [{"type": ["string", "boolean", "integer"]}] for word in CONDITIONS},
     ("Card", "timer"): [{"$ref": "#/$defs/Timer"}],
     **{("Timer", field): [{"type": "string"}] for field in ("calendar", "cron")},
+    ("Card", "live_conditions"): [{"type": "boolean"}],
     ("Card", "sockets"): _one_or_many("Socket"),
     ("Card", "activation"): [{"enum": [when.value for when in When]}],
     ("Card", "paths"): _one_or_many("Watch"),

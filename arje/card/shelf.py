@@ -18,6 +18,7 @@ from arje.card.disk import NoText, read
 from arje.card.layers import EVERY, Layers, find, name_of
 from arje.card.loader import Document, Loaded, digest_of, load_file, load_text, parse
 from arje.card.specifiers import Surroundings
+from arje.card.supervision import consequences
 from arje.card.template import Template, template_of
 from arje.errors import CardProblem
 
@@ -280,6 +281,7 @@ def pulled(card: Card) -> Iterable[str]:
     """Return the names that a card pulls in: an instance of one of these names is made."""
     yield from (name for edge in _PULLS for name in getattr(card, edge))
     yield from (name for contract in card.contracts for name in contract.of)
+    yield from (then.label for _, then in consequences(card.supervision) if then.label)
     if card.log.to:
         yield card.log.to
 

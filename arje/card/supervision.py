@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
 
-from arje.card import hooks
+from arje.card import consequence, hooks
+from arje.card.budget import Budget, limited
+from arje.card.consequence import Consequence
 from arje.card.hooks import Reload, Signal, signal_name
 from arje.card.on_change import Feels, OnChange
 from arje.card.probes import Health, Readiness, one_way
@@ -74,6 +77,7 @@ def _steps(value: Any) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
+_SIZE: Final = {"type": "integer", "minimum": 0, "maximum": 2**62}
 _PART: Final = {"type": "number", "minimum": 0, "maximum": 1}
 StopSteps = Annotated[
     tuple[tuple[str, float], ...],
@@ -91,6 +95,10 @@ class RateLimit:
     """Number of starts; 0 means no limit."""
     interval: Seconds = 60.0
     """In this many seconds."""
+    action: consequence.Word = "none"
+    """What follows when this has made it fail: ``none``, ``start:LABEL`` (a service; a one-shot is a script),
+    ``target:LABEL`` (all else stops), ``exit:STATUS`` (arje ends), ``reboot`` or ``poweroff`` (arje ends, and as the PID 1
+    of a machine takes that with it)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +119,8 @@ class Supervision:
     """A life of this many seconds makes the wait start from ``initial`` again, in seconds."""
     rate_limit: RateLimit = field(default_factory=RateLimit)
     """How often it may start before arje gives up."""
+    budget: Annotated[Budget, Rule(limited)] | None = None
+    """The restarts that it has in common with others of its group."""
     jitter: Annotated[float, Rule(real(0, 1, "write a part of the wait: 0.1"), _PART)] = 0.0
     """Part of each wait, 0 to 1, by which it may be longer: many machines do not start again at the same moment."""
     restart_on: Endings = ()
@@ -119,6 +129,11 @@ class Supervision:
     """Endings after which it does not start again whatever ``restart`` says."""
     max_lifetime: Seconds = 0.0
     """Seconds after which a life is ended, as by a time-out; 0 means no limit."""
+    max_memory: Annotated[int, Rule(whole(0, 2**62), _SIZE)] = 0
+    """Bytes above which a life is ended in order and another one begins; 0 means no limit. Page cache does not count, swap
+    does. Where the kernel counts memory by cgroup it tells at once (``memory.high``), else ``memory_check`` is needed."""
+    memory_check: Seconds = 0.0
+    """Seconds between two looks at the memory of a service with ``max_memory``, where the kernel does not tell; 0: none."""
     success_exit: Endings = ()
     """Endings besides exit code 0 that are a success: codes, and signals by name (``"TERM"``)."""
     ends_arje: Flag = False
@@ -148,11 +163,22 @@ class Supervision:
     """How arje looks after it while it runs."""
 
 
+def consequences(supervision: Supervision) -> Iterator[tuple[str, Consequence]]:
+    """Yield what follows when its limits are hit, each with the field that says so."""
+    yield "rate_limit.action", consequence.read(supervision.rate_limit.action)
+    if supervision.budget is not None:
+        yield "budget.action", consequence.read(supervision.budget.action)
+
+
 def patience(supervision: Supervision) -> Supervision:
     """Return it when its first wait is not longer than its longest. Raises Unreadable."""
     if supervision.initial > supervision.max:
         message = f"{supervision.initial:g} s is over max, {supervision.max:g} s"
         raise Unreadable("initial", message, "write a smaller initial or a larger max")
+    if supervision.rate_limit.action != "none" and supervision.rate_limit.starts == 0:
+        raise Unreadable("rate_limit.action", "a limit of 0 starts is none, and never hit", "write rate_limit.starts")
+    if supervision.memory_check and not supervision.max_memory:
+        raise Unreadable("memory_check", "there is no max_memory to look for", 'add max_memory = "512M"')
     if supervision.on_change and supervision.on_change.action is Feels.RELOAD and supervision.reload is None:
         message = "nothing says how it reloads"
         raise Unreadable("on_change.action", message, 'add supervision.reload = "HUP", or write "restart"')

@@ -44,6 +44,10 @@ def detail(paper: Paper, service: Data) -> None:
             _field(paper, "Timer", escape(line))
     _failure(paper, service)
     _field(paper, "Restart", escape(_restart(service)))
+    if service["budget"]:
+        _field(paper, "Budget", escape(f"{service['budget']}{_then(service['supervision']['budget'])}"))
+    if service["memory_watch"]:
+        _field(paper, "Memory", escape(service["memory_watch"]))
     if service["setup_steps"]:
         _field(paper, "Set-up", _setup(service))
     _main(paper, service)
@@ -61,6 +65,8 @@ def detail(paper: Paper, service: Data) -> None:
         _field(paper, "Deps", deps)
     if service["tests"]:
         _field(paper, "Conditions", escape("; ".join(service["tests"])))
+    if service["live_conditions"]:
+        _field(paper, "", escape(f"live: {service['live_conditions']}"))
     for told in service["broken_edges"]:
         _field(paper, "Order", escape(told))
     _log(paper, service)
@@ -139,7 +145,11 @@ def _restart(service: Data) -> str:
     kept = service["supervision"]
     kind = f"{kept['kind']}, " if kept["kind"] != "daemon" else ""
     kind += "its end is arje's, " if kept["ends_arje"] else ""
-    text = f"{kind}{kept['restart']}; {many(service['restarts'], 'restart')}"
+    rate = kept["rate_limit"]
+    limit = (
+        f" (limit {rate['starts']} in {duration(rate['interval'])}{_then(rate)})" if rate["action"] != "none" else ""
+    )
+    text = f"{kind}{kept['restart']}; {many(service['restarts'], 'restart')}{limit}"
     if service["last_exit"]:
         text += f", last: {service['last_exit']}"
         if service["last_exit_wall"] is not None:
@@ -150,6 +160,10 @@ def _restart(service: Data) -> str:
         if service["decays_in_s"] is not None:
             text += f", decays in {duration(service['decays_in_s'] + 0.999)}"
     return text
+
+
+def _then(limit: Data) -> str:
+    return f"; when it is hit: {limit['action']}" if limit["action"] != "none" else ""
 
 
 def _main(paper: Paper, service: Data) -> None:

@@ -80,7 +80,8 @@ def table(paper: Paper, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -
 
 def details(service: Data) -> Iterator[tuple[str, str]]:
     """Yield the lines of one service: a word and a text."""
-    how = f"  ({service['activated']})"
+    idle = f", stops after {duration(service['idle_timeout'])} without a connection" if service["idle_timeout"] else ""
+    how = f"  ({service['activated']}{idle})"
     for socket in service["sockets"]:
         name = f" as {socket['name']}" if socket["name"] != service["label"] else ""
         yield "Listen", f"{socket['listen']}{name}{'' if socket['open'] else ', closed'}{how}"

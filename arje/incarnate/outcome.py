@@ -16,8 +16,9 @@ from arje.incarnate import mark
 from arje.incarnate.blueprint import Blueprint
 from arje.incarnate.held import Held
 from arje.incarnation import Exit, Incarnation
-from arje.kernel import cgroup, process
+from arje.kernel import cgroup, memory, process
 from arje.kernel.cgroup import Cgroup
+from arje.kernel.memory import MemoryEvents
 
 
 class Outcome:
@@ -203,6 +204,17 @@ class Outcome:
             return self._group.read(name) if self._group else None
         except OSError:
             return None
+
+    def memory_events(self, most: int) -> MemoryEvents:
+        """Let the kernel tell when the service uses more than so many bytes. Raises OSError where it cannot."""
+        if self._group is None:
+            raise FileNotFoundError(errno.ENOENT, "the service has no cgroup of its own")
+        return MemoryEvents(self._group, most)
+
+    def memory_used(self) -> int:
+        """Return the bytes that the service uses, without what the kernel can take back. May take a while: ask a thread."""
+        counted = memory.of_cgroup(self.cgroup_file)
+        return memory.of_processes(one.pid for one in self.processes()) if counted is None else counted
 
     @property
     def oom_killed(self) -> bool:

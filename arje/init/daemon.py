@@ -24,7 +24,7 @@ from arje.init.watch import watch_cards
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
 from arje.service.ways import OF_PID1, Way
-from arje.supervisor import compiled, transient
+from arje.supervisor import compiled, kept_history, transient
 from arje.supervisor.cards import starts_by_itself
 from arje.supervisor.catalogue import Catalogue
 from arje.supervisor.door import Door
@@ -144,6 +144,7 @@ async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> Non
         _load(supervisor)
         compiled.tell(catalogue.memory, why)
         nursery.start_soon(compiled.keep, catalogue.cache, catalogue.memory)
+        nursery.start_soon(kept_history.keep, supervisor, options.state_dir / paths.SETS_NAME)
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
         LOG.info("ready", socket=str(paths.socket_of(options.runtime_dir)), services=len(supervisor.table))
         if options.duties is not None:

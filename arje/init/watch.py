@@ -10,10 +10,11 @@ import os
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from arje import log, native
 from arje.card.layers import dropin_directories
 from arje.supervisor.door import Door
-from arje.supervisor.watched import burst
 
 LOG = log.logger()
 _QUIET: Final = 0.05  # seconds without a further change: the burst is over
@@ -55,3 +56,14 @@ async def _look(door: Door) -> None:
         LOG.exception("the cards on disk cannot be looked at")
         return
     door.changed_on_disk = bool(plan["changes"] or plan["problems"])
+
+
+async def burst(fd: int, quiet_for: float) -> None:
+    """Wait for changes, and for so many seconds without a further one."""
+    await trio.lowlevel.wait_readable(fd)
+    quiet = False
+    while not quiet:
+        os.read(fd, 65536)
+        with trio.move_on_after(quiet_for) as scope:
+            await trio.lowlevel.wait_readable(fd)
+        quiet = scope.cancelled_caught

@@ -8,6 +8,7 @@ are compared without their seconds.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from typing import Any, Final
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from arje.card import cache
 from arje.card.card import Card
 from arje.errors import ArjeError
 from arje.replay.recorder import without_unheard
@@ -315,6 +317,9 @@ def _give(recording: Recording, supervisor: Supervisor, host: ReplayingHost, nur
         host.exit(line)
     elif line["is"] == "clock":
         host.clock(line)
+    elif line["is"] == "granted":
+        with contextlib.suppress(ArjeError):
+            supervisor.table.regrant(line["of"], cache.decode(line["grants"]), cache.decode(line["losses"]))
     elif line["is"] == "verb":
         _verb(recording, supervisor, nursery, line["verb"], line["args"], line["more"])
 

@@ -1,7 +1,8 @@
 """The recorder: a host around another one that writes down what that one answers, and an ear for the verbs from outside.
 
 What it does costs a line each, and nothing of it may fail: whoever is recorded does not notice. Inputs that have no name
-here (sockets, paths, stored descriptors) are told by a line ``without`` for the service that has them.
+here (connections that are served one by one) are told by a line ``without`` for the service that has them. Stored
+descriptors are no inputs: they come back to their service, and nothing else follows from them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ import trio
 import arje
 from arje import log
 from arje.card import cache
-from arje.card.activation import Activation
+from arje.card.activation import Activation, When
 from arje.card.card import Card
-from arje.card.conditions import Conditions
 from arje.kernel.clock import LOCALTIME
 from arje.replay.tape import FORMAT
 from arje.replay.writer import LARGEST, Writer
@@ -159,28 +159,27 @@ class Recorder:
         elif (
             old.incarnation is not None and old.incarnation is new.incarnation and old.degradations != new.degradations
         ):
-            self.without(new.label, "its isolation was looked at, or mended, while it ran")
+            self.line("granted", of=new.label, **_granted(old, new))
+
+
+def _granted(old: Service, new: Service) -> dict[str, Any]:
+    """Return what is granted by now of what was lost, and what is lost that was not, or otherwise."""
+    lost = {loss.feature for loss in new.degradations}
+    mended = {loss.feature for loss in old.degradations} - lost
+    return {
+        "grants": cache.encode(tuple(grant for grant in new.grants if grant.feature in mended)),
+        "losses": cache.encode(tuple(loss for loss in new.degradations if loss not in old.degradations)),
+    }
 
 
 def unheard(card: Card) -> str:
     """Return what of a card is an input that no recording has; empty for nothing."""
-    asked = {
-        "sockets": card.sockets,
-        "path watches": card.paths,
-        "conditions that are watched while it waits": card.live_conditions,
-        "stored descriptors": card.fd_store_max,
-        "files whose change it feels": card.supervision.on_change is not None,
-    }
-    return ", ".join(word for word, there in asked.items() if there)
+    return "connections that are served one by one" if card.activation.when is When.PER_CONNECTION else ""
 
 
 def without_unheard(card: Card) -> Card:
-    """Return a card without all that :func:`unheard` tells: a replay opens and watches nothing."""
-    if not unheard(card):
-        return card
-    found = replace(card, conditions=Conditions(), live_conditions=False) if card.live_conditions else card
-    found = replace(found, supervision=replace(card.supervision, on_change=None))
-    return replace(found, sockets=(), paths=(), activation=Activation(), fd_store_max=0)
+    """Return a card without what :func:`unheard` tells: a replay serves nobody."""
+    return replace(card, sockets=(), activation=Activation()) if unheard(card) else card
 
 
 def zone_text(zone: Any) -> str:

@@ -176,6 +176,16 @@ class RecordingHost:
         """Let the host ask."""
         return await self._told(what, lambda: self._host.ask(what, question))
 
+    async def descriptor(self, what: str, make: Callable[[], int]) -> int:
+        """Let the host make it; its number is of no use to anybody else."""
+        made: list[int] = []
+
+        async def answer() -> None:
+            made.append(await self._host.descriptor(what, make))
+
+        await self._told(what, answer)
+        return made[0]
+
     async def heed(self, what: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
         """Let the host wait."""
         return await self._told(what, lambda: self._host.heed(what, wait))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,6 +26,7 @@ from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.neighbours import Neighbours
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation, Step
+from arje.kernel.memory import MemoryEvents
 from arje.kernel.process import Process
 from arje.replay.tape import Line, Recording, error_of
 from arje.supervisor.host import Living, Unborn
@@ -197,6 +199,11 @@ class ReplayingHost:
         """Answer what was answered then."""
         return cast(Answer, await self._answer(self.line("answer", self._next("answer", what))))
 
+    async def descriptor(self, what: str, make: Callable[[], int]) -> int:
+        """Return one that is of nothing, when there was one. Raises what was raised then."""
+        await self._answer(self.line("answer", self._next("answer", what)))
+        return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
     async def heed(self, what: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
         """Wait for what happened then."""
         return cast(Answer, await self._answer(self.line("answer", self._next("answer", what))))
@@ -316,6 +323,14 @@ class Puppet:
     def cgroup_file(self, name: str) -> str | None:
         """It has none."""
         return None
+
+    def memory_events(self, most: int) -> MemoryEvents:
+        """Nobody tells: what was told then is an answer."""
+        raise FileNotFoundError(2, "a replay has no cgroups")
+
+    def memory_used(self) -> int:
+        """It uses none."""
+        return 0
 
 
 class ReplayedSocket:

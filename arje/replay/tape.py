@@ -20,6 +20,7 @@ zone      ``zone``: the time zone from then on, by its name or as base64 of its 
 machine   ``id``: what tells the machine from others
 lot       ``of``, ``n``, ``value``: a number that was drawn
 became    ``of``, ``old``, ``new``, ``who``, ``why``: a service changed its state
+granted   ``of``, ``grants``, ``losses``: a hand had the isolation of a running service looked at, mended or changed
 without   ``of``, ``why``: an input of this service cannot be recorded
 tick      something was due, and nothing of it is in another line
 end       ``why``: nothing follows; empty when the manager ended well
@@ -35,17 +36,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import trio
+
 import arje
 from arje.card import cache
 from arje.card.card import Card
 from arje.errors import ArjeError, IncarnationRefused, SetupFailed
 from arje.incarnation import Step
+from arje.supervisor.opening import Unbound
 
 FORMAT: Final = 1
 _KINDS: Final = frozenset(
     (
         *("head", "card", "verb", "born", "unborn", "exit", "closed", "answer", "said", "clock", "zone", "machine"),
-        *("lot", "became", "without", "tick", "end"),
+        *("lot", "became", "granted", "without", "tick", "end"),
     )
 )
 
@@ -143,6 +147,11 @@ def error_line(error: BaseException) -> Line:
         return {"kind": "setup", "label": error.label, **words, "hint": error.hint, "line": error.line}
     if isinstance(error, IncarnationRefused):
         return {"kind": "refused", "label": error.label, "losses": cache.encode(error.degradations)}
+    if isinstance(error, Unbound):
+        words = {"option": error.option, "hint": error.hint}
+        return {"kind": "unbound", "errno": error.errno or 0, "text": error.strerror, **words}
+    if isinstance(error, trio.ClosedResourceError):
+        return {"kind": "closed"}
     if isinstance(error, OSError):
         return {"kind": "os", "errno": error.errno or 0, "text": error.strerror or str(error), "path": error.filename}
     return {"kind": "other", "text": f"{type(error).__name__}: {error}"}
@@ -155,6 +164,10 @@ def error_of(line: Line) -> Exception:
         return SetupFailed(line["label"], step, *words, hint=line["hint"], line=line["line"])
     if line["kind"] == "refused":
         return IncarnationRefused(line["label"], cache.decode(line["losses"]))
+    if line["kind"] == "unbound":
+        return Unbound(OSError(line["errno"], line["text"]), line["option"], line["hint"])
+    if line["kind"] == "closed":
+        return trio.ClosedResourceError()
     if line["kind"] == "os":
         return OSError(line["errno"], line["text"], line["path"])
     return RuntimeError(line["text"])

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from arje.card.card import Card
+from arje.card.consequence import What
+from arje.card.payload import Virtual
+from arje.card.supervision import consequences
 from arje.errors import CardProblem
-from arje.service import pipeline
+from arje.service import budget, pipeline
 from arje.service.cycles import Edge, path
 from arje.service.requirement import Requirement
 from arje.service.table import nearest
@@ -22,6 +25,7 @@ def problems(graph: Graph) -> list[CardProblem]:
         *_missing(graph),
         *_unfollowed(graph),
         *pipeline.problems(graph.cards),
+        *budget.problems(graph.cards.values()),
         *(_circle(graph, cycle) for cycle in graph.cycles()),
         *_rivals(graph),
     ]
@@ -74,6 +78,19 @@ def _unfollowed(graph: Graph) -> Iterator[CardProblem]:
                     near = nearest(name, [other for other in graph.cards if other != card.label])
                     remedy = f"did you mean {near!r}?" if near else "add such a card, or take it out"
                     yield _problem(card, f"{field}.{index}", f"no card has the label {name!r}", remedy)
+        for place, then in consequences(card.supervision):
+            if not then.label:
+                continue
+            if (other := graph.cards.get(then.label)) is None:
+                near = nearest(then.label, [name for name in graph.cards if name != card.label])
+                remedy = f"did you mean {near!r}?" if near else "add such a card, or take it out"
+                yield _problem(card, f"supervision.{place}", f"no card has the label {then.label!r}", remedy)
+            elif then.what is What.TARGET and not isinstance(other.payload, Virtual):
+                remedy = f'write "start:{then.label}", or make it a group: payload = "virtual"'
+                yield _problem(card, f"supervision.{place}", f"{then.label} is no target: it has a process", remedy)
+            elif card.label in graph.closure([then.label]):
+                message = f"{then.label} pulls {card.label} in, and that would go on for ever"
+                yield _problem(card, f"supervision.{place}", message, "name one that does without it")
 
 
 def _key(requirement: Requirement) -> tuple[tuple[str, ...], int]:

@@ -27,6 +27,7 @@ class FailureReason(StrEnum):
     WATCHDOG = "watchdog"
     HEALTH = "health"
     START_LIMIT = "start-limit"
+    GROUP_LIMIT = "group-limit"
     TRIGGER_LIMIT = "trigger-limit"
     PROTOCOL = "protocol"
     RESOURCES = "resources"
@@ -47,6 +48,7 @@ REASONS: Final[dict[FailureReason, str]] = {
     FailureReason.WATCHDOG: "it did not report to its watchdog in time",
     FailureReason.HEALTH: "it runs, but does not answer as it should",
     FailureReason.START_LIMIT: "it started too often in too short a time",
+    FailureReason.GROUP_LIMIT: "its group has spent its restarts",
     FailureReason.TRIGGER_LIMIT: "its sockets or paths started it too often in too short a time",
     FailureReason.PROTOCOL: "it broke its readiness protocol",
     FailureReason.RESOURCES: "the machine has no room for another process or descriptor",

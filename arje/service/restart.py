@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from arje.card import signals
-from arje.card.supervision import Kind, RestartWhen, Supervision
+from arje.card import consequence, signals
+from arje.card.supervision import Kind, RateLimit, RestartWhen, Supervision
 from arje.incarnation import Exit
 from arje.service.record import FailureReason
 from arje.service.state import Event
@@ -35,6 +35,9 @@ _ABNORMAL: Final = frozenset(
 #: What the next start would meet again, unchanged: retrying it is noise.
 _HOPELESS: Final = frozenset({FailureReason.ISOLATION_REFUSED, FailureReason.CONDITION})
 
+#: The failures of a service that would start again, and may not.
+LIMITS: Final = frozenset({FailureReason.START_LIMIT, FailureReason.GROUP_LIMIT})
+
 #: Doublings after which every wait has long reached its cap; keeps the arithmetic inside a float.
 _MAX_STEP: Final = 64
 
@@ -52,13 +55,15 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The verdict: ``delay`` in seconds before the next start (0.0 unless ``again``), ``reason`` of the ending (None when
-    it was a success), ``step`` of the back-off to keep for the next decision, ``detail`` the rule in words."""
+    it was a success), ``step`` of the back-off to keep for the next decision, ``detail`` the rule in words; with ``again``
+    ``ending`` says how it ended."""
 
     kind: Verdict
     delay: float = 0.0
     reason: FailureReason | None = None
     step: int = 0
     detail: str = ""
+    ending: str = ""
 
     @property
     def event(self) -> Event:
@@ -115,11 +120,17 @@ def decide(
     limit = supervision.rate_limit
     recent = [at for at in starts if at > now + delay - limit.interval]
     if limit.starts > 0 and len(recent) >= limit.starts:
-        detail = f"start-limit: {limit.starts} in {limit.interval:g} s, last: {ending}"
-        return Decision(kind=Verdict.FAILED, reason=FailureReason.START_LIMIT, step=step, detail=detail)
+        return Decision(kind=Verdict.FAILED, reason=FailureReason.START_LIMIT, step=step, detail=_hit(limit, ending))
     following = min(step + 1, _MAX_STEP)
     detail = f"{ending}, {rule}, again in {_told(delay)} s"
-    return Decision(kind=Verdict.AGAIN, delay=delay, reason=reason, step=following, detail=detail)
+    return Decision(kind=Verdict.AGAIN, delay=delay, reason=reason, step=following, detail=detail, ending=ending)
+
+
+def _hit(limit: RateLimit, ending: str) -> str:
+    """The start limit, what has hit it, and what follows."""
+    words = f"start-limit: {limit.starts} in {limit.interval:g} s, last: {ending}"
+    then = consequence.read(limit.action).told
+    return f"{words}; {then}" if then else words
 
 
 def _is_among(exit: Exit, endings: tuple[int | str, ...]) -> bool:
@@ -145,8 +156,7 @@ def on_demand(decision: Decision, supervision: Supervision, *, starts: tuple[flo
     if decision.kind is Verdict.AGAIN or decision.reason in {FailureReason.START_LIMIT, *_HOPELESS}:
         return decision
     if decision.kind is Verdict.FAILED and 0 < limit.starts <= len(recent):
-        detail = f"start-limit: {limit.starts} in {limit.interval:g} s, last: {decision.detail}"
-        return replace(decision, reason=FailureReason.START_LIMIT, detail=detail)
+        return replace(decision, reason=FailureReason.START_LIMIT, detail=_hit(limit, decision.detail))
     return replace(decision, kind=Verdict.WAITS)
 
 

@@ -20,6 +20,7 @@ def of_service(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     now = supervisor.host.now()
     return {
         "activated": card.activation.when.value,
+        "idle_timeout": card.activation.idle_timeout,
         "sockets": [
             {"listen": socket.listen, "name": socket.name or card.label, "open": socket.address in held}
             for socket in card.sockets

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -35,7 +34,6 @@ from arje.supervisor import inetd, opening
 from arje.supervisor.connections import Connections
 from arje.supervisor.descriptors import Descriptors, Held
 from arje.supervisor.fdstore import FdStore
-from arje.supervisor.host import keep_descriptors
 from arje.supervisor.opening import Unbound
 from arje.supervisor.pathwatch import PathWatch
 
@@ -90,21 +88,10 @@ class Activations:
         await self._arm(card)
 
     async def _open(self, card: Card, socket: Socket, field: str) -> int:
-        gone = threading.Event()
-
-        def open_it() -> int:
-            keep_descriptors()
-            fd = opening.opened(socket)
-            if gone.is_set():  # nobody waits for it any more
-                os.close(fd)
-            return fd
-
         try:
             async with self._one_by_one(socket.address):
-                return await self._supervisor.host.ask(f"open {socket.listen}", open_it)
-        except trio.Cancelled:
-            gone.set()
-            raise
+                make = partial(opening.opened, socket)
+                return await self._supervisor.host.descriptor(f"open {socket.listen}", make)
         except Unbound as error:
             field = f"{field}.{error.option}"
             hint = error.hint
@@ -154,7 +141,7 @@ class Activations:
         if not card.paths:
             return
         if watch is None:
-            watch = self._paths[card.label] = PathWatch(card.paths, self._supervisor.host.ask)
+            watch = self._paths[card.label] = PathWatch(card.label, card.paths, self._supervisor.host.ask)
         try:
             await watch.arm()
         except trio.ClosedResourceError:
@@ -223,15 +210,22 @@ class Activations:
         its state or its card has changed. Raises SetupFailed."""
         label = card.label
         found: list[tuple[str, str | OSError]] = []
-        waits: list[tuple[str, Callable[[], Awaitable[str]]]] = []
+        waits: list[tuple[str, str, Callable[[], Awaitable[str]]]] = []
         if card.activation.when is When.ON_DEMAND:
-            waits += [("socket", partial(self._readable, label, held)) for held in self.descriptors.sockets(label)]
+            waits += [
+                (
+                    "socket",
+                    f"{held.socket.listen if held.socket else ''} of {label}",
+                    partial(self._readable, label, held),
+                )
+                for held in self.descriptors.sockets(label)
+            ]
         if label in self._paths:
-            waits.append(("path", partial(_hit, self._paths[label])))
+            waits.append(("path", f"signs of {label}", partial(_hit, self._paths[label])))
 
-        async def one(who: str, wait: Callable[[], Awaitable[str]], scope: trio.CancelScope) -> None:
+        async def one(who: str, what: str, wait: Callable[[], Awaitable[str]], scope: trio.CancelScope) -> None:
             try:
-                found.append((who, await wait()))
+                found.append((who, await self._supervisor.host.heed(what, wait)))
             except OSError as error:
                 found.append((who, error))
             except trio.ClosedResourceError:
@@ -239,8 +233,8 @@ class Activations:
             scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            for who, wait in waits:
-                nursery.start_soon(one, who, wait, nursery.cancel_scope)
+            for who, what, wait in waits:
+                nursery.start_soon(one, who, what, wait, nursery.cancel_scope)
             while label not in self._hands and self.still(card):
                 await self._supervisor.bells.wait(label)
             nursery.cancel_scope.cancel()

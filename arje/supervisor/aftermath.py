@@ -13,7 +13,7 @@ from arje.card.card import Card
 from arje.errors import IncarnationRefused
 from arje.incarnation import Degradation, Exit
 from arje.service.record import Failure, FailureReason, Service, StateCause
-from arje.service.restart import Verdict, decide, on_demand
+from arje.service.restart import LIMITS, Verdict, decide, on_demand
 from arje.service.state import Event, State
 from arje.supervisor import hooks
 from arje.supervisor.birth import Overdue
@@ -67,6 +67,7 @@ class Aftermath:
         )
         if service.awaits:
             decision = on_demand(decision, card.supervision, starts=service.starts, now=now)
+        decision = self._supervisor.budgets.judge(card, decision, now)
         told = f"{end.detail}: {decision.detail}" if end.detail else decision.detail
         self._own_end = None
         self._fire(
@@ -141,7 +142,11 @@ class Aftermath:
             because=failure.reason,
             draw=self._draw(service),
         )
+        decision = self._supervisor.budgets.judge(service.card, decision, now)
         self._own_end = None
+        if decision.reason in LIMITS:
+            told = f"{decision.detail}: {told}"
+            changes["failure"] = replace(failure, reason=decision.reason, detail=told)
         if decision.kind is Verdict.AGAIN:
             self._fire(Event.EXITED_RETRY, who, told, step=decision.step, backoff_until=now + decision.delay, **changes)
         elif service.state is State.STOPPING:

@@ -131,6 +131,7 @@ class Changing:
         A step that is on trial is given up for it, and that is all.
         """
         supervisor = self._supervisor
+        await supervisor.history.recall()
         trial = self._trial
         if trial is not None and token in ("", trial.step.before.token):
             trial.break_off(who)
@@ -146,8 +147,9 @@ class Changing:
                 return self._refused(plan, stale=False)
             return await self._go_back(None, step, f"rollback by {who}", Blame("", f"{who} wanted it"))
 
-    def sets(self) -> list[dict[str, Any]]:
+    async def sets(self) -> list[dict[str, Any]]:
         """Return the sets that a rollback can go to, the one in force first."""
+        await self._supervisor.history.recall()
         return self._supervisor.history.told()
 
     # -- answers -------------------------------------------------------------------------------------------------------

@@ -85,10 +85,12 @@ class End:
 
     def rules(self, supervision: Supervision) -> Supervision:
         """Return the rules by which it starts again: those of the card, unless it is not to."""
-        if self.doom is not None and self.doom.again:
+        if self.doom is not None and (self.doom.again or self.doom.rests):
             ending = self.exit.code if self.exit.kind == "exited" else signals.name_of(self.exit.code)
-            good = (*supervision.success_exit, ending)
-            return replace(supervision, restart=RestartWhen.ALWAYS, no_restart_on=(), success_exit=good)
+            good = replace(supervision, success_exit=(*supervision.success_exit, ending))
+            if self.doom.rests:
+                return replace(good, restart=RestartWhen.NEVER, restart_on=())
+            return replace(good, restart=RestartWhen.ALWAYS, no_restart_on=())
         if self.doom is None or not self.doom.final:
             return supervision
         return replace(supervision, restart=RestartWhen.NEVER, restart_on=())

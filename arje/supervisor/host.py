@@ -22,6 +22,7 @@ import os
 import random
 import resource
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -40,6 +41,7 @@ from arje.incarnate.pending import Pending
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation
 from arje.kernel.clock import local_zone, machine_id
+from arje.kernel.memory import MemoryEvents
 from arje.kernel.process import Process
 from arje.supervisor import notify
 from arje.supervisor.notify import NotifySocket
@@ -78,6 +80,8 @@ class Living(Protocol):
     def close(self) -> None: ...
     def processes(self) -> tuple[Process, ...]: ...
     def cgroup_file(self, name: str) -> str | None: ...
+    def memory_events(self, most: int) -> MemoryEvents: ...
+    def memory_used(self) -> int: ...
 
 
 class Unborn(Protocol):
@@ -153,6 +157,9 @@ class Host(Protocol):
 
     async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
         """Put a question that may hang, as to a dead mount; whoever cancels does not wait for it. ``what`` names it."""
+
+    async def descriptor(self, what: str, make: Callable[[], int]) -> int:
+        """Put a question whose answer is a new descriptor, which is the caller's to close."""
 
     async def heed(self, what: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
         """Wait in the loop for something that the world does beside all this: a line, a connection. ``what`` names it."""
@@ -282,6 +289,23 @@ class Machine:
     async def ask(self, what: str, question: Callable[[], Answer]) -> Answer:
         """Let a thread ask; one that hangs is left to itself."""
         return await trio.to_thread.run_sync(question, abandon_on_cancel=True)
+
+    async def descriptor(self, what: str, make: Callable[[], int]) -> int:
+        """Let a thread make it. One that hangs is left to itself, and closes what nobody waits for any more."""
+        gone = threading.Event()
+
+        def made() -> int:
+            keep_descriptors()
+            fd = make()
+            if gone.is_set():
+                os.close(fd)
+            return fd
+
+        try:
+            return await self.ask(what, made)
+        except trio.Cancelled:
+            gone.set()
+            raise
 
     async def heed(self, what: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
         """Wait."""

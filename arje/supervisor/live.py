@@ -34,6 +34,7 @@ def set_limits(supervisor: Supervisor, label: str, changes: dict[str, str], who:
     if outcome is None or service.state not in _RUNS:
         raise NotRunning(label, service.state.value)
     asked = live.read(changes, "arjectl set")
+    live.refuse_blinding(service.card, asked, "arjectl set")
     found = change(outcome, asked, supervisor.incarnator.capabilities)
     done = tuple(grant for grant in found.grants if grant.ok)
     outcome.soma = merged(outcome.soma, asked, [grant.feature for grant in done])

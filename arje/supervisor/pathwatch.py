@@ -55,10 +55,11 @@ class _Armed:
 
 
 class PathWatch:
-    """The paths of one service. One task at a time waits for them."""
+    """The paths of one service. One task at a time waits for them. Without a watch (in a replay) ``_armed`` is None."""
 
-    def __init__(self, watches: tuple[Watch, ...], ask: Ask) -> None:
+    def __init__(self, label: str, watches: tuple[Watch, ...], ask: Ask) -> None:
         self.watches = watches
+        self._label = label
         self._ask = ask
         self._armed: _Armed | None = None
         self._hit: Watch | None = None
@@ -66,6 +67,9 @@ class PathWatch:
 
     async def arm(self) -> None:
         """Watch from now on, and make the directories that are to be made. Raises OSError."""
+        await self._arm("paths")
+
+    async def _arm(self, what: str) -> None:
         gone = threading.Event()
 
         def arm() -> _Armed:
@@ -75,12 +79,13 @@ class PathWatch:
             return armed
 
         try:
-            armed = await self._ask("paths", arm)
+            armed = await self._ask(f"{what} of {self._label}", arm)
         except trio.Cancelled:
             gone.set()
             raise
         if self._closed:
-            os.close(armed.fd)
+            if armed is not None:
+                os.close(armed.fd)
             raise trio.ClosedResourceError
         self._read()
         self._let_go()
@@ -93,7 +98,7 @@ class PathWatch:
                 raise trio.ClosedResourceError
             await trio.lowlevel.wait_readable(self._armed.fd)
             if self._read():
-                await self.arm()
+                await self._arm("paths anew")
         return found
 
     def _found(self) -> Watch | None:
@@ -119,7 +124,7 @@ class PathWatch:
     def _read(self) -> bool:
         """Empty the queue of events. Returns whether any of them asks for another look."""
         relevant = False
-        for number, mask, name in _events(self._armed.fd) if self._armed else ():
+        for number, mask, name in events(self._armed.fd) if self._armed else ():
             for interest in self._meant(number, mask):
                 if interest.name and name and name != interest.name:
                     continue
@@ -135,7 +140,8 @@ class PathWatch:
         return self._armed.interests.get(number, [])
 
 
-def _events(fd: int) -> Iterator[tuple[int, int, str]]:
+def events(fd: int) -> Iterator[tuple[int, int, str]]:
+    """Yield what an inotify instance tells now: the number of the watch, the mask, the name in it."""
     with contextlib.suppress(BlockingIOError):
         while data := os.read(fd, 65536):
             place = 0

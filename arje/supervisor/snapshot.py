@@ -20,9 +20,10 @@ from arje.errors import errno_name, errno_text
 from arje.incarnate.policy import is_required
 from arje.incarnation import Degradation, as_json
 from arje.kernel import process
+from arje.service.budget import Budgets
 from arje.service.record import Failure, Service, StateCause
 from arje.service.state import WITH_PROCESS, State
-from arje.supervisor import activating, conditions, deps, figures
+from arje.supervisor import activating, conditions, deps, figures, memory_watch
 from arje.supervisor.accounts import group_name, user_name
 from arje.supervisor.catalogue import masked_by
 from arje.supervisor.host import Living
@@ -173,6 +174,7 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "dependencies": list(dependencies(supervisor, card)),
             "needed_by": list(supervisor.needs.askers(service.label)),
             "tests": conditions.told(card),
+            "live_conditions": supervisor.watched.words(card),
             "broken_edges": broken(supervisor, service.label),
             "history": [_why(cause) | {"state": state.value} for state, cause in service.history],
             "log_dropped": supervisor.logs.of(service.label).dropped,
@@ -181,7 +183,8 @@ def full(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             "last_lines": [line.as_dict() for line in list(supervisor.logs.of(service.label).lines)[-10:]],
         }
         | activating.of_service(supervisor, service)
-        | _life(service, supervisor.host.now())
+        | _life(service, supervisor.host.now(), supervisor.budgets)
+        | {"memory_watch": memory_watch.way(card.supervision, supervisor.outcomes.get(service.label))}
         | _body(supervisor.outcomes.get(service.label), service)
     )
 
@@ -211,7 +214,7 @@ def dependencies(supervisor: Supervisor, card: Card) -> Iterator[dict[str, Any]]
             yield {"kind": kind, "name": name, "label": label, "state": state, "terms": terms}
 
 
-def _life(service: Service, now: float) -> dict[str, Any]:
+def _life(service: Service, now: float, budgets: Budgets) -> dict[str, Any]:
     """How the service is kept, and where it is in that."""
     supervision, running = service.card.supervision, service.incarnation
     decays = running.started + supervision.healthy_after - now if running and service.step else None
@@ -224,6 +227,7 @@ def _life(service: Service, now: float) -> dict[str, Any]:
         "backoff_step": service.step,
         "backoff_steps": _steps(supervision),
         "decays_in_s": decays if decays and decays > 0 else None,
+        "budget": budgets.words(service.card, now),
     }
 
 

@@ -18,6 +18,7 @@ from arje.incarnate.outcome import Outcome
 from arje.incarnate.spawn import Incarnator
 from arje.incarnation import Incarnation
 from arje.paths import TIMERS_NAME
+from arje.service.budget import Budgets
 from arje.service.faults import circle
 from arje.service.order import Graph
 from arje.service.record import Service, StateCause
@@ -62,6 +63,7 @@ class Supervisor:
         self.needs = Needs(self.table, lambda: self.graph)
         self.ties = Ties(self)
         self.watched = Watched(self)
+        self.budgets = Budgets()
         self.bells = Bells(lambda label: self._turns.take(label, self.nursery))
         self.outcomes: dict[str, Living] = {}
         self.pendings: dict[str, Unborn] = {}
@@ -339,6 +341,8 @@ class Supervisor:
     def _changed(self, old: Service, new: Service) -> None:
         if old.state in WITH_PROCESS and new.state not in WITH_PROCESS:
             self._rests[new.label] += 1
+        if new.activation is not old.activation and new.activation and is_hand(new.activation.who):
+            self.budgets.begin_anew(new.card)
         if old.state is not new.state:
             self._log(old, new)
             if (life := self._lives.get(new.label)) is not None:

@@ -24,7 +24,7 @@ from arje.card.probes import Sick
 from arje.card.supervision import Kind
 from arje.service.record import FailureReason
 from arje.service.state import Event, State
-from arje.supervisor import command, hooks, probing
+from arje.supervisor import command, hooks, idleness, memory_watch, probing
 from arje.supervisor.host import Living
 from arje.supervisor.pathwatch import PathWatch
 from arje.supervisor.readiness import Readier
@@ -45,7 +45,7 @@ Work = Callable[[], Awaitable[None]]
 class Doom:
     """Why arje ends an incarnation: ``reason`` None where that is no failure. ``signal`` is what is sent first, empty for
     what the card says; ``patient``: nothing is sent, it ends by itself. ``final``: it does not start again; ``again``: it
-    does, whatever its rule says."""
+    does, whatever its rule says; ``rests``: it has done well, and does not start again by itself."""
 
     reason: FailureReason | None
     detail: str
@@ -53,6 +53,7 @@ class Doom:
     patient: bool = False
     final: bool = False
     again: bool = False
+    rests: bool = False
     step: str = ""
 
 
@@ -116,6 +117,8 @@ class Vigil:
             self._become_ready(f"exec confirmed after {self._living.incarnation.setup_ms:.1f} ms")
         if self._card.supervision.on_change is not None:
             self._beside(partial(self._watch_files, self._card.supervision.on_change))
+        if self._card.supervision.max_memory:
+            self._beside(self._watch_memory)
         if self._state is State.RUNNING:
             if self._card.supervision.health is not None:
                 self._beside(self._look_after)
@@ -224,6 +227,8 @@ class Vigil:
         self._table.fire(self._label, Event.READY, self._supervisor.cause("supervisor", how))
         if self._watchdog:
             self._due("watchdog", self._watchdog)
+        if self._card.activation.idle_timeout:
+            self._beside(self._watch_idleness)
         if self._card.supervision.max_lifetime:
             self._due("lifetime", self._card.supervision.max_lifetime)
 
@@ -249,11 +254,12 @@ class Vigil:
     async def _watch_files(self, asked: OnChange) -> None:
         """Let the service feel it when a file changes that its card names; one change at a time."""
         watches = tuple(Watch(watch=f"changed:{path}") for path in asked.paths)
-        paths = PathWatch(watches, self._supervisor.host.ask)
+        host = self._supervisor.host
+        paths = PathWatch(f"changes of {self._label}", watches, host.ask)
         try:
             await paths.arm()
             while True:
-                found = await paths.wait()
+                found = await host.heed(f"change of {self._label}", paths.wait)
                 await trio.sleep(_BURST)
                 paths.take()
                 if asked.action is Feels.RESTART:
@@ -265,6 +271,16 @@ class Vigil:
             LOG.error("changes of files are not felt", service=self._label, error=str(error))
         finally:
             paths.close()
+
+    async def _watch_idleness(self) -> None:
+        """Let the service stop when nobody has come to its sockets for a while: they start it again."""
+        if (found := await idleness.over(self._supervisor, self._card)) is not None:
+            self.end(Doom(None, found, rests=True, step="idle_timeout"))
+
+    async def _watch_memory(self) -> None:
+        """Let the service start again when it uses more memory than its card allows."""
+        if (found := await memory_watch.exceeded(self._supervisor, self._card, self._living)) is not None:
+            self.end(Doom(None, found, again=True, step="max_memory"))
 
     # -- reloading -----------------------------------------------------------------------------------------------------
 

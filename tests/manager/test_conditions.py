@@ -14,6 +14,7 @@ import pytest
 
 from arje.card.card import Card
 from arje.card.conditions import WORDS, Conditions
+from arje.card.loader import load_text
 from arje.kernel import virtualization
 from arje.supervisor import conditions
 from tests.conftest import Manager, sh
@@ -253,3 +254,96 @@ def test_a_pattern_is_watched_by_its_directory(manage: Manage, place: Path) -> N
     assert manager.settle("a")["state"] == "waiting"
     (place / "x.go").touch()
     manager.until("a", lambda a: a["state"] == "running")
+
+
+TELLS = """
+[payload]
+exec = "/bin/sh"
+argv = ["-c", "trap 'echo again' HUP; echo up; while :; do sleep 1000 & wait $!; done"]
+[supervision]
+reload = "HUP"
+"""
+
+
+def live_table(path: Path, table: str) -> str:
+    return f'conditions.path_exists = "{path}"\nlive_conditions = {table}\n{TELLS}'
+
+
+def test_what_comes_back_within_its_grace_was_in_flux_and_nothing_else_is_felt(manage: Manage, place: Path) -> None:
+    (place / "x").touch()
+    manager = manage({"a": live_table(place / "x", '{grace = "1h"}')})
+    assert manager.settle("a")["live_conditions"] == "on"
+    pid = manager.show("a")["pid"]
+    (place / "x").unlink()
+    told = f"flux: path_exists = {place}/x is false, and may be so for 3600 s"
+    assert manager.until("a", lambda a: a["live_conditions"] == told)["state"] == "running"
+    assert f"live: {told}" in manager.ctl("status", "a").stdout
+    (place / "x").touch()
+    assert manager.until("a", lambda a: a["live_conditions"] == "on")["pid"] == pid
+    assert [moment["state"] for moment in manager.show("a")["history"]][-1] == "running"
+    assert "again" not in manager.lines("a")
+
+
+def test_what_does_not_come_back_within_its_grace_is_off(manage: Manage, place: Path) -> None:
+    (place / "x").touch()
+    manager = manage({"a": live_table(place / "x", '{grace = "200ms"}')})
+    manager.settle("a")
+    (place / "x").unlink()
+    waiting = manager.until("a", lambda a: a["state"] == "waiting" and a["live_conditions"].startswith("off"))
+    assert waiting["live_conditions"] == f"off: path_exists = {place}/x is false"
+    (place / "x").touch()
+    manager.until("a", lambda a: a["state"] == "running" and a["live_conditions"] == "on")
+
+
+def test_a_service_that_only_reloads_goes_on_when_its_conditions_are_off(manage: Manage, place: Path) -> None:
+    (place / "x").touch()
+    manager = manage({"a": live_table(place / "x", '{off = "reload", renewed = "restart"}')})
+    manager.await_line("a", "up")
+    first = manager.show("a")
+    (place / "x").unlink()
+    manager.await_line("a", "again")
+    off = manager.until("a", lambda a: a["live_conditions"].startswith("off") and a["state"] == "running")
+    assert off["pid"] == first["pid"]
+    (place / "x").touch()
+    again = manager.until("a", lambda a: a["state"] == "running" and a["pid"] != first["pid"])
+    assert ("condition", "its conditions hold anew") in [(each["who"], each["detail"]) for each in again["history"]]
+
+
+def test_a_file_that_is_replaced_makes_its_conditions_hold_anew_and_what_lies_beside_it_does_not(
+    manage: Manage, place: Path
+) -> None:
+    (place / "x").write_text("old")
+    manager = manage({"a": live_table(place / "x", '{renewed = "reload"}')})
+    manager.await_line("a", "up")
+    (place / "beside").write_text("nothing to do with it")
+    (place / "new").write_text("new")
+    (place / "new").rename(place / "x")
+    manager.await_line("a", "again")
+    manager.until("a", lambda a: a["state"] == "running")
+    states = [moment["state"] for moment in manager.show("a")["history"]]
+    assert states.count("reloading") == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "message"),
+    [
+        ('{off = "reload"}', "live_conditions.off", "it has no way to reload"),
+        ('{renewed = "reload"}', "live_conditions.renewed", "it has no way to reload"),
+        ('{off = "sotp"}', "live_conditions.off", "stop"),
+        ('{grace = "soon"}', "live_conditions.grace", "no duration"),
+        ('{of = "stop"}', "live_conditions.of", "did you mean 'off'?"),
+        ('"yes"', "live_conditions", "neither true, nor false, nor a table"),
+    ],
+)
+def test_a_table_of_live_conditions_that_cannot_be_is_a_problem(table: str, field: str, message: str) -> None:
+    text = f'conditions.path_exists = "/x"\nlive_conditions = {table}\n' + SLEEP
+    (problem,) = load_text(Path("a.toml"), text).problems
+    assert (problem.field, problem.line) == (field, 2)
+    assert message in str(problem)
+
+
+@pytest.mark.parametrize(("word", "watched"), [("true", True), ("false", False), ("{}", True)])
+def test_live_conditions_may_be_a_truth(word: str, watched: bool) -> None:
+    text = f'conditions.path_exists = "/x"\nlive_conditions = {word}\n' + SLEEP
+    (card,) = load_text(Path("a.toml"), text).cards
+    assert (card.live_conditions is not None) == watched

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -396,3 +397,13 @@ def test_who_asks_for_a_service_with_a_bad_card_is_told_what_is_wrong_with_it(ma
     with pytest.raises(CallError) as raised:
         manager.call("Why", label="bad")
     assert [problem["field"] for problem in raised.value.parameters["problems"]] == ["colour"]
+
+
+def test_a_service_knows_of_the_control_socket_when_its_card_says_so_and_not_otherwise(manage: Manage) -> None:
+    manager = manage({"without": sh('echo "socket: ${ARJE_SOCKET-none}"')})
+    manager.await_line("without", "socket: none")
+    command = json.dumps(["-c", f'cd {ROOT}; {sys.executable} -m arje.ctl ping && echo "reached"; exec sleep infinity'])
+    card = f'[payload]\nexec = "/bin/sh"\nargv = {command}\nenv = {{ARJE_SOCKET = "{manager.socket}"}}\n'
+    manager.write("with", card)
+    manager.call("Apply", token="")
+    manager.await_line("with", "reached")

@@ -114,3 +114,20 @@ def test_a_group_and_a_service_without_a_cgroup_cannot_be_frozen(manage: Manage)
     assert done.returncode == 1
     assert "the service has no cgroup of its own" in done.stdout
     assert manager.ctl("freeze", "group").stdout.strip() == "group: not running"
+
+
+#: Says how much it has taken once it is there, on every life.
+GREEDY = "exec python3 -c 'import time; x = bytearray(96 << 20); print(\"taken\", flush=True); time.sleep(1000)'"
+
+
+def test_who_uses_too_much_memory_starts_again_and_says_why(manage: Manage) -> None:
+    keep = '[supervision]\nmax_memory = "64M"\nmemory_check = "20ms"\ninitial = 0\nrate_limit = {starts = 3}\n'
+    manager = manage({"greedy": sh(GREEDY) + keep, "modest": sh("exec sleep infinity") + keep})
+    failed = manager.until("greedy", lambda greedy: greedy["state"] == "failed")
+    assert failed["failure"]["reason"] == "start-limit"
+    assert failed["restarts"] == 2
+    assert "and its max_memory is 64M: start-limit: 3 in 60 s" in manager.ctl("why", "greedy").stdout
+    assert manager.show("modest")["restarts"] == 0
+    told = manager.ctl("status", "modest").stdout
+    assert "Memory: starts again at 64M; " in told
+    assert ("the kernel tells (memory.high)" in told) != ("looked at every 0.02 s, as nothing here tells" in told)

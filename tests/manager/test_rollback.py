@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -149,3 +150,75 @@ def test_a_service_on_demand_arms_and_is_good_so(manage: Manage, place: Path) ->
     assert refused.returncode == 155
     assert "c has failed" in refused.stdout
     assert [s["label"] for s in manager.json("list")] == ["a", "b"]
+
+
+def again(manager: Manager) -> Manager:
+    """End a manager in good order, and start another one in its place."""
+    assert manager.stop() == 0
+    return Manager(manager.directory)
+
+
+def test_rollback_works_after_a_restart_of_the_manager(place: Path) -> None:
+    (place / "cards").mkdir()
+    for label in ("a", "b", "web@"):
+        (place / "cards" / f"{label}.toml").write_text(SLEEP)
+    manager = Manager(place)
+    try:
+        manager.settle("a", "b")
+        manager.write("a", OTHER)
+        (manager.cards / "b.toml").unlink()
+        manager.write("c", SLEEP)
+        assert manager.ctl("apply").returncode == 0
+        known = manager.json("rollback", "--list")
+        manager = again(manager)
+        manager.settle("a", "c")
+        assert manager.json("rollback", "--list") == known
+        pid = manager.show("c")["pid"]
+        done = manager.ctl("rollback")
+        assert done.returncode == 0, done
+        assert "~ a (payload): restarts" in done.stdout
+        assert manager.settle("a")["command"][-1] == "exec sleep infinity"
+        assert manager.settle("b")["state"] == "running"
+        assert pid not in [service["pid"] for service in manager.call("List", labels=[])["services"]]
+        assert manager.ctl("rollback").returncode == 1  # there is none before that
+        manager = again(manager)  # its files still hold what was undone: the steps lead nowhere from there
+        assert len(manager.json("rollback", "--list")) == 1
+        assert "the cards were changed while arje was away" in manager.said()
+    finally:
+        manager.stop()
+
+
+def test_what_was_kept_and_is_not_ours_or_corrupt_is_not_believed(place: Path) -> None:
+    (place / "cards").mkdir()
+    (place / "cards/a.toml").write_text(SLEEP)
+    manager = Manager(place, "--state-dir", str(place / "state"))
+    try:
+        manager.settle("a")
+        manager.write("a", OTHER)
+        assert manager.ctl("apply").returncode == 0
+        manager.stop()
+        kept = place / "state/sets"
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+        text = kept.read_bytes()
+        for wrong in (text[:-2], text.replace(b"sleep infinity", b"sleep infinitY"), b"", b"{}"):
+            kept.write_bytes(wrong)
+            manager = Manager(place, "--state-dir", str(place / "state"))
+            assert len(manager.json("rollback", "--list")) == 1
+            manager.stop()
+            assert "earlier sets of cards are not known" in manager.said()
+        kept.write_bytes(text)
+        manager = Manager(place, "--state-dir", str(place / "state"))
+        assert len(manager.json("rollback", "--list")) == 2
+    finally:
+        manager.stop()
+
+
+def test_a_directory_of_state_that_cannot_be_is_told_and_hurts_nobody(manage: Manage, place: Path) -> None:
+    (place / "file").touch()
+    manager = manage({"a": SLEEP}, "--state-dir", str(place / "file"))
+    manager.settle("a")
+    manager.write("a", OTHER)
+    assert manager.ctl("apply").returncode == 0
+    assert manager.ctl("rollback").returncode == 0
+    assert manager.stop() == 0
+    assert "rollback will not know of this step after a restart" in manager.said()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from arje.card.loader import load_text
 from tests.conftest import Manager, needs_root, sh
 from tests.ports import free_port
 
@@ -658,3 +659,35 @@ def test_who_waits_for_a_milestone_has_it_once_its_sockets_listen(manage: Manage
     manager = manage({"lazy": lazy, "a": sh("exec sleep infinity", rest='waits_for = ["lazy"]')})
     assert manager.settle("a")["state"] == "running"
     assert manager.show("lazy")["state"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("[activation]\nidle_timeout = '1m'\n", "activation.idle_timeout"),
+        ("[activation]\nwhen = 'per-connection'\nidle_timeout = '1m'\n", "activation.idle_timeout"),
+        ("[activation]\nwhen = 'on-demand'\nidle_timeout = 'x'\n", "activation.idle_timeout"),
+    ],
+)
+def test_only_who_is_on_demand_may_be_idle(text: str, field: str) -> None:
+    (problem,) = load_text(Path("a.toml"), f'sockets = ["unix:/run/x"]\n{text}{sh("true")}').problems
+    assert problem.field == field
+
+
+def test_idleness_is_told_by_connections_alone() -> None:
+    text = "sockets = ['tcp:80', 'udp:80']\nactivation = {when = 'on-demand', idle_timeout = '1m'}\n" + sh("true")
+    (problem,) = load_text(Path("a.toml"), text).problems
+    assert (problem.field, problem.line) == ("sockets.1.listen", 1)
+    assert "udp:80 has no connections to tell idleness by" in str(problem)
+
+
+def test_who_is_idle_stops_and_who_comes_next_starts_it_again(manage: Manage, place: Path) -> None:
+    idle = "activation = {when = 'on-demand', idle_timeout = '200ms'}\n"
+    manager = manage({"web": python(SERVER, f'{idle}sockets = ["unix:{place}/a"]')})
+    told = manager.ctl("status", "web").stdout
+    assert f"unix:{place}/a  (on-demand, stops after" in told
+    assert ask(place / "a").endswith("hello")
+    waiting = manager.until("web", lambda web: web["state"] == "waiting" and len(web["history"]) > 5)
+    assert waiting["cause"]["detail"].startswith("idle: no connection for 0.2 s: ")
+    assert (waiting["failure"], waiting["restarts"], waiting["up"]) == (None, 0, True)
+    assert ask(place / "a").endswith("hello")

@@ -21,6 +21,7 @@ from arje.incarnate.given import NOTHING, Given
 from arje.incarnate.neighbours import Neighbours
 from arje.incarnate.spawn import Incarnator, StdioFds
 from arje.incarnation import Exit, Incarnation, Step
+from arje.kernel.memory import MemoryEvents
 from arje.kernel.process import Process
 from arje.service.calendar import zone_of
 from arje.service.record import Service
@@ -81,6 +82,7 @@ class Actor:
         self.heard: list[int] = []
         self.frozen = self.oom_killed = self.is_loose = False
         self.closed = False
+        self.memory = 0
 
     # -- unborn --------------------------------------------------------------------------------------------------------
 
@@ -155,6 +157,12 @@ class Actor:
 
     def cgroup_file(self, name: str) -> str | None:
         return None
+
+    def memory_events(self, most: int) -> MemoryEvents:
+        raise FileNotFoundError(2, "a play has no cgroups")
+
+    def memory_used(self) -> int:
+        return self.memory
 
     # -- the play ------------------------------------------------------------------------------------------------------
 
@@ -338,6 +346,9 @@ class PlayedHost:
         await trio.lowlevel.checkpoint()
         verb, _, path = what.partition(" ")
         return path in self.paths if verb == "only_if_exists" else question()
+
+    async def descriptor(self, what: str, make: Callable[[], int]) -> int:
+        return int(await self.ask(what, make))
 
     async def heed(self, what: str, wait: Callable[[], Awaitable[Any]]) -> Any:
         return await wait()

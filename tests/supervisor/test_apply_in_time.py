@@ -210,7 +210,7 @@ async def test_rollback_goes_back_as_far_as_it_remembers_and_says_what_there_is(
         await here.apply(new("a"))
         await here.apply(new("a"), card("b"))
         await here.apply(new("a"), card("b"), card("c", enabled=False))
-        sets = here.door.sets()
+        sets = await here.door.sets()
         assert [each["in_force"] for each in sets] == [True, False, False, False]
         assert [each["changed"] for each in sets] == [[], ["c"], ["b"], ["a"]]
         assert {each["who"] for each in sets} == {HAND, "cards.d"}
@@ -220,7 +220,7 @@ async def test_rollback_goes_back_as_far_as_it_remembers_and_says_what_there_is(
         answer = await here.door.rollback(sets[-1]["token"], HAND)
         assert {c["label"]: c["feels"] for c in answer["back"]} == {"a": "restarts", "b": "stops"}
         assert here.found.table.get("a").card.payload == card("a").payload
-        assert len(here.door.sets()) == 1
+        assert len(await here.door.sets()) == 1
         with pytest.raises(CardError, match="no set 'x'"):
             await here.door.rollback("x", HAND)
         plan = await here.door.plan()
@@ -273,7 +273,7 @@ async def test_the_history_is_bounded_and_a_thousand_applies_leave_nothing(
 
         first = await go(500)  # by then all that is kept a number of is full
         assert await go(500) - first < 500
-        assert len(here.door.sets()) == 21
+        assert len(await here.door.sets()) == 21
         assert here.lives()["a"] == 1
 
 

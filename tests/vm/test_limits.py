@@ -15,6 +15,7 @@ CHECKS = (
     "max_is_taken_and_read_back_wherever_there_is_a_most",
     "a_device_that_is_not_there_is_one_degradation",
     "a_memory_hog_is_killed_and_the_kernel_says_why",
+    "the_kernel_tells_when_a_service_uses_too_much_and_page_cache_is_not_use",
     "pids_max_stops_a_fork_bomb_and_counts_it",
     "cpu_max_throttles",
     "a_frozen_payload_does_nothing_until_it_is_thawed",

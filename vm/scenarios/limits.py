@@ -128,6 +128,39 @@ def a_memory_hog_is_killed_and_the_kernel_says_why() -> None:
         expect(hog.outcome.oom_killed, True)
 
 
+#: Reads a disk, and tells how much there was; when it is told to, it takes memory, and waits.
+GROWS = """
+import sys
+with open("/dev/ram0", "rb") as disk:
+    print(len(disk.read()), flush=True)
+sys.stdin.readline()
+taken = bytearray(64 << 20)
+print("taken", flush=True)
+sys.stdin.readline()
+"""
+
+
+@check
+def the_kernel_tells_when_a_service_uses_too_much_and_page_cache_is_not_use() -> None:
+    with held("python3", "-c", GROWS, cgroup=CgroupLimits()) as grows:
+        events = grows.outcome.memory_events(48 * MIB)
+        poll = select.poll()
+        poll.register(events.fd, select.POLLIN)
+        expect(grows.file("memory.high"), str(48 * MIB))
+        cached = int(os.read(grows.hear, 100))
+        used, current = grows.outcome.memory_used(), int(grows.file("memory.current"))
+        expect(
+            cached >= 4 * MIB and current - used >= cached // 2, True, f"{cached} read, {current} of which {used} used"
+        )
+        expect(poll.poll(0), [])
+        os.write(grows.tell, b"\n")
+        expect(bool(poll.poll(20_000)), True)
+        events.close()  # nobody is slowed down any more
+        expect(grows.file("memory.high"), "max")
+        expect(os.read(grows.hear, 100), b"taken\n")
+        expect(grows.outcome.memory_used() >= 64 * MIB, True, str(grows.outcome.memory_used()))
+
+
 @check
 def pids_max_stops_a_fork_bomb_and_counts_it() -> None:
     with held("sh", "-c", "bomb() { bomb & bomb; }; bomb", cgroup=CgroupLimits(pids_max=10)) as bomb:
