@@ -1,8 +1,10 @@
-"""``python -m paper [--check | screen]``."""
+"""``python -m paper [--check | screen | fill FILE…]``."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 
 from paper import ROOT, outdated, outputs
 
@@ -13,6 +15,12 @@ def main(words: list[str]) -> int:
         for name in (old := outdated()):
             print(f"{name} is old: make paper")
         return 1 if old else 0
+    if words[:1] == ["fill"]:
+        from paper.transcript import fill
+
+        for name in words[1:]:
+            fill(Path(name), Path(tempfile.mkdtemp(prefix="arje-doc.", dir="/dev/shm")))
+        return 0
     if words == ["screen"]:
         from paper.screen import write
 

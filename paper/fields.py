@@ -99,6 +99,8 @@ def _plainly(about: str) -> str:
 
 def _default(said: dict[str, Any]) -> str:
     value = said.get("default")
+    if isinstance(value, int) and "[0-7]" in said.get("pattern", ""):
+        return f'"{value:04o}"'
     return "" if value in (None, "", [], {}) else json.dumps(value)
 
 
@@ -125,7 +127,7 @@ def kinds(said: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:
     elif "const" in said:
         yield json.dumps(said["const"])
     elif isinstance(said.get("type"), list):
-        yield " or ".join(said["type"])
+        yield from ({"string": "text", "boolean": "true, false"}.get(each, each) for each in said["type"])
     else:
         yield from _plain(said, definitions)
 

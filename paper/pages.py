@@ -10,8 +10,8 @@ from arje.card.specifiers import MEANINGS
 from arje.ctl.exitcodes import meaning
 from arje.ctl.verb import GROUPS, KINDS, Option
 from arje.ctl.verbs import GLOBALS, VERBS
+from arje.init import kernel_line, run, run_limits
 from arje.init import main as manager
-from arje.init import run, run_limits
 from paper.fields import ANCESTORS, tables
 from paper.roff import Page
 
@@ -205,6 +205,15 @@ def arje() -> str:
     page.section("SIGNALS")
     page.item("TERM, INT", "Stop every service in order, and end. A second one kills what is left.")
     page.item("HUP", "Take the cards on disk, as `arjectl apply` does.")
+    page.section("AS PROCESS 1")
+    page.text(
+        "As the first process of a machine arje mounts what is missing, sets the host up, starts the services, and "
+        "ends the machine in order; whatever goes wrong is told on the console and ends in a shell there. As the "
+        "first process of a container it does what the container lets it, and TERM ends the container. The kernel "
+        "hands it the words of its command line that it does not know itself, a container's maker its arguments:",
+    )
+    for words, about in _kernel_words():
+        page.item(words, f"{about[:1].upper()}{about[1:]}.")
     page.section("EXIT STATUS")
     for code, about in (
         ("0", "Stopped in order. `check`: no problem. `replay`: the same again."),
@@ -235,6 +244,20 @@ def arje() -> str:
         page.item(f"{system}; {user}", f"{about[:1].upper()}{about[1:]}.")
     page.see(["arjectl(1)", "card(5)", "arje-run(1)", "arje-login(1)"])
     return str(page)
+
+
+def _kernel_words() -> list[tuple[str, str]]:
+    """Return the words of the kernel command line, as the table in kernel_line.py has them."""
+    _, rule, rows = (kernel_line.__doc__ or "").partition("====\n")
+    column = len(rule) and (kernel_line.__doc__ or "").split("\n==", 1)[1].index(" ") + 4
+    found: list[list[str]] = []
+    for line in rows.partition("\n====")[0].splitlines():
+        name, about = line[:column].strip(), line[column:].strip()
+        if about or not found:
+            found.append([name, about])
+        else:
+            found[-1][0] += f" {name}"
+    return [(name.replace("`", ""), about.replace("paths.SYSTEM_CARDS", "FILES")) for name, about in found]
 
 
 def arje_run() -> str:

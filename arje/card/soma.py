@@ -132,7 +132,7 @@ class Soma:
     lock_personality: Flag = False
     """Whether personality(2) can change nothing any more."""
     rlimits: tuple[tuple[str, int, int], ...] = ()
-    """``(name, soft, hard)`` per limit; a card writes a table ``{nofile = 1024, core = [0, "infinity"]}``."""
+    """Limits of setrlimit(2), one number or soft and hard; a card writes ``{nofile = 1024, core = [0, "infinity"]}``."""
     cgroup: CgroupLimits | None = None
     """Place and limits in cgroup v2."""
     cpu_affinity: Annotated[tuple[int, ...], _CPUS] = ()
@@ -184,11 +184,11 @@ class Soma:
     cgroups; /proc/kcore and /proc/kallsyms read as empty. Without it a payload that is the machine's root writes there even
     without capabilities, for the files are root's. One that keeps sys_admin can undo it."""
     files: tuple[InjectedFile, ...] = ()
-    """A card may also write a table ``{"/etc/motd" = "hello"}``."""
+    """Files that are put in; a card may write a table ``{"/etc/motd" = "hello"}``."""
     symlinks: tuple[Symlink, ...] = ()
     """Links that are put in; a card may write a table ``{"/bin" = "usr/bin"}``."""
     credentials: tuple[Credential, ...] = ()
-    """A card writes a table ``{name = {source = "/etc/key"}}`` or ``{name = "text"}``."""
+    """Secrets of its own; a card writes a table ``{name = {source = "/etc/key"}}`` or ``{name = "text"}``."""
     no_new_privs: Flag = False
     """Whether execve can never give it privileges (PR_SET_NO_NEW_PRIVS(2const)). Filters imply it where they need it."""
     seccomp: SeccompFilter | None = None

@@ -37,7 +37,9 @@ _CONFFILES: Final = "/etc/profile.d/arje.sh\n/etc/X11/Xsession.d/60arje\n"
 _POSTINST: Final = """#!/bin/sh
 set -e
 if [ "$1" = configure ]; then
-    py3compile -p arje /usr/lib/arje/python
+    python3 -IS -m compileall -q /usr/lib/arje/python
+    cd /usr/lib/arje/python
+    python3 -BS -m arje.init.shelving
 fi
 """
 _PRERM: Final = """#!/bin/sh
@@ -56,7 +58,8 @@ if [ "$1" = remove ]; then
         while kill -0 "$pid" 2>/dev/null && [ -e /run/arje/lock ]; do sleep 0.1; done
     fi
 fi
-py3clean -p arje /usr/lib/arje/python
+find /usr/lib/arje/python -name __pycache__ -prune -exec rm -rf '{}' +
+rm -f /usr/lib/arje/python/arje/readymade.codes
 """
 _POSTRM: Final = """#!/bin/sh
 set -e

@@ -19,12 +19,13 @@ _LEFT_OUT: Final = (
 _LAUNCHER: Final = """#!/usr/bin/python3 -IS
 import sys
 
+sys.dont_write_bytecode = True  # all of ours is compiled; what else would be, no package owns
 sys.path.insert(0, "/usr/lib/arje/python")
-from {module} import main
+from {module} import {function}
 
-sys.exit(main())
+sys.exit({function}())
 """
-_COMMANDS: Final = {"arje": "arje.init.main", "arjectl": "arje.ctl.main"}
+_COMMANDS: Final = {"arje": ("arje.init.main", "command"), "arjectl": ("arje.ctl.main", "main")}
 #: File of the tree → its place in the package.
 _FILES: Final = {
     "ship/login/arje.sh": "etc/profile.d/arje.sh",
@@ -83,8 +84,8 @@ def lay(root: Path, site: Path) -> None:
     """Put everything that is not a Python package in its place."""
     bin = root / "usr/bin"
     bin.mkdir(parents=True)
-    for name, module in _COMMANDS.items():
-        (bin / name).write_text(_LAUNCHER.format(module=module))
+    for name, (module, function) in _COMMANDS.items():
+        (bin / name).write_text(_LAUNCHER.format(module=module, function=function))
     login = (ROOT / "ship/login/arje-login").read_text().replace("#!python", "#!/usr/bin/python3 -IS", 1)
     path = '\nsys.path.insert(0, "/usr/lib/arje/python")\nfrom arje import paths  # noqa: E402\n'
     (bin / "arje-login").write_text(login.replace("\nfrom arje import paths\n", path, 1))

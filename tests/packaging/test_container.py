@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from arje.kernel import cgroup
+from tests.conftest import HAS_CGROUP, ROOT
 from tests.packaging.boxes import Box
 from tests.packaging.conftest import online
 
@@ -34,6 +35,19 @@ def steps() -> Iterator[tuple[str, list[str]]]:
         if line and not line.startswith("#"):
             name, _, rest = line.partition(" ")
             yield name, [rest] if name == "RUN" else json.loads(rest) if rest.startswith("[") else shlex.split(rest)
+
+
+@pytest.fixture
+def apart() -> Iterator[list[str]]:
+    """A prefix that runs a command in a cgroup of its own, as container managers do; empty where there is none."""
+    if not HAS_CGROUP or (own := cgroup.own()) is None:
+        yield []
+        return
+    directory = own / f"arje-box-{os.getpid()}"
+    directory.mkdir()
+    yield ["sh", "-c", f'echo $$ >{directory}/cgroup.procs; exec "$@"', "sh"]
+    for below, _, _ in os.walk(directory, topdown=False):
+        Path(below).rmdir()
 
 
 @pytest.fixture
@@ -76,12 +90,12 @@ def ctl(container: subprocess.Popen[bytes], *words: str) -> str:
     return done.stdout
 
 
-def test_arje_is_process_1_of_the_image_and_ends_it_in_order(image: tuple[Box, list[str]]) -> None:
+def test_arje_is_process_1_of_the_image_and_ends_it_in_order(image: tuple[Box, list[str]], apart: list[str]) -> None:
     debian, entry = image
     log = debian.directory / "log"
     for end in ("TERM", "main"):
         read, write = os.pipe()
-        words = debian.command(*entry, "--ready-fd", str(write), user=True)
+        words = apart + debian.command(*entry, "--ready-fd", str(write), user=True)
         with log.open("wb") as said, subprocess.Popen(words, pass_fds=[write], stdout=said, stderr=said) as container:
             try:
                 os.close(write)

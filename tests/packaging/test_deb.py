@@ -16,6 +16,14 @@ argv = ["infinity"]
 [soma]
 namespaces = ["mount", "pid"]
 """
+#: A manager as long as the verbs take.
+RUN = """
+mkfifo /tmp/ready
+arje --ready-fd 9 9>/tmp/ready 2>/tmp/log & manager=$!; read -r _ </tmp/ready
+{verbs}
+kill $manager; wait $manager; echo "ended $?"
+rm /tmp/ready /tmp/log
+"""
 
 
 def installed(box: Box, package: Path) -> Box:
@@ -26,20 +34,8 @@ def installed(box: Box, package: Path) -> Box:
 
 def test_it_installs_and_runs_a_manager_for_the_system_and_for_a_user(box, package) -> None:
     debian = installed(box("python"), package)
-    said = debian.sh(
-        f"""
-cat > /etc/arje/cards.d/still.toml <<'END'
-{CARD}
-END
-mkfifo /tmp/ready
-arje --ready-fd 9 9>/tmp/ready 2>/tmp/log & manager=$!; read -r _ </tmp/ready
-arjectl wait still --for running >/dev/null
-arjectl --json status
-arjectl version
-kill $manager; wait $manager; echo "ended $?"
-rm /tmp/ready /etc/arje/cards.d/still.toml
-"""
-    )
+    verbs = "arjectl wait still --for running >/dev/null; arjectl --json status; arjectl version"
+    said = debian.sh(f"cat >/etc/arje/cards.d/still.toml <<'END'\n{CARD}\nEND\n{RUN.format(verbs=verbs)}")
     table, version, ended = said.strip().splitlines()
     assert [service["state"] for service in json.loads(table)["services"]] == ["running"]
     assert json.loads(table)["manager"]["mode"] == "system"
@@ -52,7 +48,8 @@ def test_a_purge_leaves_nothing(box, package) -> None:
     debian.sh("apt-mark showmanual >/dev/null; ls /etc >/dev/null")
     before = debian.files()
     installed(debian, package)
-    debian.sh("mkdir -p /var/cache/arje /var/lib/arje; : >/var/lib/arje/enabled; : >/etc/arje/cards.d/mine.toml")
+    debian.sh(f"cat >/etc/arje/cards.d/mine.toml <<'END'\n{CARD}\nEND\n{RUN.format(verbs='arjectl disable mine')}")
+    assert {"/var/cache/arje/cards.cache", "/etc/arje/cards.d/mine.toml"} <= debian.files()
     assert any("__pycache__" in path for path in debian.files())  # compiled where it was installed
     debian.sh("dpkg --force-unsafe-io --purge arje")
     left = {path for path in debian.files() - before if not path.startswith(("/var/lib/dpkg/", "/var/log/"))}

@@ -14,8 +14,8 @@ from arje.card.schema import card_schema
 from arje.card.specifiers import MEANINGS
 from arje.ctl.verb import KINDS
 from arje.ctl.verbs import GLOBALS, VERBS
+from arje.init import kernel_line, run, run_limits
 from arje.init import main as manager
-from arje.init import run, run_limits
 from arje.service.state import TRANSITIONS, State
 from paper import outdated, screen
 from tests.conftest import ROOT
@@ -82,6 +82,13 @@ def test_every_option_of_arje_is_on_its_page(page: str, parser: object) -> None:
     if page == "arje-run.1":
         for code in (run.USAGE, run.REFUSED, run.BROKEN, run.NOT_FOUND, run_limits.TIMED_OUT):
             assert re.search(rf"^\s+{code}\s", text, re.MULTILINE), code
+
+
+def test_every_word_of_the_kernel_command_line_is_on_arje_s_page() -> None:
+    text = read("arje.8")
+    words = set(re.findall(r"``(arje\.\w+)=", kernel_line.__doc__ or ""))
+    assert len(words) > 5
+    assert {word for word in words if f"{word}=" not in text} == set()
 
 
 def test_the_picture_of_the_states_has_every_state_and_the_page_every_transition() -> None:
