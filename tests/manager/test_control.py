@@ -393,7 +393,8 @@ def test_who_asks_for_a_service_with_a_bad_card_is_told_what_is_wrong_with_it(ma
         told = f"its card cannot be loaded: {manager.cards}/bad.toml:2: colour: no such field"
         assert done.stderr == f"arjectl: no service 'bad'; {told}\n"
     assert "web@.toml" in manager.ctl("why", "web@x").stderr
-    assert manager.ctl("why", "other").stderr == "arjectl: no service 'other'\n"
+    told = "arjectl: no service 'other'; arjectl list tells which there are\n"
+    assert manager.ctl("why", "other").stderr == told
     with pytest.raises(CallError) as raised:
         manager.call("Why", label="bad")
     assert [problem["field"] for problem in raised.value.parameters["problems"]] == ["colour"]

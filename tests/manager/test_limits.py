@@ -50,7 +50,7 @@ def test_what_was_not_changed_is_told_with_its_cause_and_the_service_is_as_befor
     [
         (["web", "memory_maks=1"], 2, "no such limit (did you mean 'memory_max'?)"),
         (["web", "chdir=/", "nice=99"], 2, "cannot be changed while the service runs"),
-        (["web"], 2, "nothing to set"),
+        (["web"], 2, "NAME=VALUE is missing"),
         (["web", "nice"], 2, "NAME=VALUE"),
         (["web", "nice=1", "nice=2"], 2, "once"),
         (["nobody", "nice=1"], 5, "no service 'nobody'"),
