@@ -41,6 +41,7 @@ cd "$R"
 mkdir -p usr proc sys dev run tmp etc var root mnt
 for link in bin sbin lib lib64; do ln -s usr/$link $link; done
 mount --rbind /usr usr
+case " $PARTS" in *" /tmp/"*) mount -t tmpfs -o mode=1777 tmp tmp;; esac # arje would mount over this checkout
 for part in $PARTS; do mkdir -p ".$part"; mount --rbind "$part" ".$part"; done
 for node in null zero full random urandom tty; do : > dev/$node; mount --bind /dev/$node dev/$node; done
 : > dev/console; mount --bind "$CONSOLE" dev/console
@@ -109,7 +110,11 @@ class Booted:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={"PATH": os.environ["PATH"], "CONSOLE": os.ttyname(slave), "PARTS": " ".join(parts)}
+            env={
+                "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
+                "CONSOLE": os.ttyname(slave),
+                "PARTS": " ".join(parts),
+            }
             | {"FURNISH": mine + furnish, "BARE": "1" if bare else ""}
             | (env or {}),
         )
