@@ -162,6 +162,22 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Cat", {"label": "once"}),
         ("Cat", {"label": "copy@"}),
         ("ResetFailed", {"labels": ["broken"]}),
+        ("Table", {}),
+        ("Graph", {}),
+        ("Graph", {"labels": ["running"]}),
+        ("Analyze", {}),
+        ("Analyze", {"apply": True}),
+        ("Moving", {}),
+        ("Figures", {}),
+        ("Would", {"verb": "start", "labels": ["down", "running", "timed"]}),
+        ("Would", {"verb": "stop", "labels": ["running"]}),
+        ("GetLogLevel", {}),
+        ("SetLogLevel", {"level": "info"}),
+        ("Release", {"labels": ["down"]}),
+        ("Wake", {"labels": ["down", "running"]}),
+        ("Restart", {"labels": ["running"], "wait": False}),
+        ("Wait", {"labels": ["running"]}),
+        ("Enter", {"label": "running", "command": ["/bin/true"], "stdio": ["null", "null", "null"]}),
         ("Run", {"label": "run", "command": ["sh", "-c", "echo ran"]}),
     ]
     told = set()
@@ -347,7 +363,7 @@ async def test_a_bug_in_a_handler_is_answered_and_ends_nothing() -> None:
     ours, theirs = trio.socket.socketpair()
     client = trio.SocketStream(theirs)
     async with trio.open_nursery() as nursery:
-        connection = Connection(trio.SocketStream(ours), cast("Door", Broken()))
+        connection = Connection(trio.SocketStream(ours), cast("Door", Broken()), nursery)
         nursery.start_soon(connection.run, Counter())
         for _ in range(2):
             await client.send_all(b'{"method": "io.arje.Manager.GetManager"}\0')
@@ -393,7 +409,7 @@ def test_who_asks_for_a_service_with_a_bad_card_is_told_what_is_wrong_with_it(ma
         told = f"its card cannot be loaded: {manager.cards}/bad.toml:2: colour: no such field"
         assert done.stderr == f"arjectl: no service 'bad'; {told}\n"
     assert "web@.toml" in manager.ctl("why", "web@x").stderr
-    assert manager.ctl("why", "other").stderr == "arjectl: no service 'other'\n"
+    assert manager.ctl("why", "other").stderr == "arjectl: no service 'other'; arjectl list tells which there are\n"
     with pytest.raises(CallError) as raised:
         manager.call("Why", label="bad")
     assert [problem["field"] for problem in raised.value.parameters["problems"]] == ["colour"]
