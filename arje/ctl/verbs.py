@@ -335,7 +335,7 @@ VERBS: Final[dict[str, Verb]] = {
     # -- manager -------------------------------------------------------------------------------------------------------
     "log-level": Verb(
         *("manager_verbs:log_level", "manager", "how talkative the manager's own log is, or is to be"),
-        Operand("LEVEL", "topic", "?", ("info", "warning", "error")),
+        Operand("LEVEL", "topic", "?", ("debug", "info", "warning", "error")),
         query=False,
     ),
     "ping": Verb("look:ping", "manager", "whether a manager answers"),

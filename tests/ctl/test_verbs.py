@@ -107,7 +107,7 @@ ROWS: Final = {
     "analyze": Row(
         "blame", {"blame --apply": (1, "No cards have been applied"), "": (2, "blame, critical-chain, plot")}
     ),
-    "log-level": Row("", {"loud": (2, "none of info, warning, error")}),
+    "log-level": Row("", {"loud": (2, "none of debug, info, warning, error")}),
     "ping": Row(""),
     "version": Row(""),
     "target": Row("up", {"up": (1, "it is no target")}),

@@ -119,8 +119,8 @@ def test_a_dry_run_tells_and_does_nothing(manage: Manage) -> None:
     assert manager.show("old")["state"] == "running"
     manager.call("Start", labels=["db"])
     assert would("stop", "net") == [("db", "stops", "it needs net: only with --force"), ("net", "stops", "")]
-    assert would("stop", "db") == [("part", "stops", "part of db"), ("db", "stops", "")]
-    assert would("restart", "db") == [("part", "restarts", "part of db"), ("db", "restarts", "")]
+    assert would("stop", "db") == [("db", "stops", ""), ("part", "stops", "part of db")]
+    assert would("restart", "db") == [("db", "restarts", ""), ("part", "restarts", "part of db")]
     assert would("try-restart", "old") == [("old", "nothing", "it does not run")]
     assert would("reload", "db") == [("db", "nothing", "it does not run, or cannot")]
     assert manager.ctl("stop", "net", "--dry-run").stdout.splitlines()[-1] == "= net: stops"
@@ -151,15 +151,17 @@ def test_what_nobody_needs_is_released_and_what_somebody_needs_is_woken(manage: 
 def test_only_what_is_written_from_a_level_on_is_written(manage: Manage) -> None:
     manager = manage({"a": SLEEP})
     manager.settle("a")
+    assert manager.ctl("log-level").stdout == "info\n"
+    assert "level=debug" not in manager.said()
     assert manager.ctl("log-level", "error").stdout == "error\n"
     before = manager.said().count("event=state")
     manager.call("Restart", labels=["a"])
     assert manager.said().count("event=state") == before
-    assert manager.ctl("log-level", "info").stdout == "info\n"
+    assert manager.ctl("log-level", "debug").stdout == "debug\n"
     manager.call("Restart", labels=["a"])
-    manager.call("Ping")
     manager.stop()
     assert manager.said().count("event=state") > before
+    assert "level=debug event=state service=a old=waiting new=starting" in manager.said()
 
 
 def test_who_moves_is_told_with_what_it_waits_for(manage: Manage) -> None:
