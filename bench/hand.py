@@ -1,7 +1,7 @@
 """How soon the hand answers: arjectl --help, and arjectl status with 1000 services, beside the start of bare Python.
 
-arjectl is started as packages install it (tools/arjectl, -I -S), with the interpreter that runs this. Its peer is that
-interpreter told to do nothing; systemctl --version and supervisorctl --help are shown beside it where they are installed. Wall
+arjectl is started as packages install it (tools/arjectl, -I -S), with the interpreter that runs this; its peer is that
+interpreter told to do nothing. systemctl and supervisorctl are shown beside it where they are installed. Wall
 time from fork to the end of the process, output to /dev/null; what the manager does meanwhile is part of it.
 """
 

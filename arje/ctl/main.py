@@ -86,7 +86,7 @@ def _told(args: Arguments) -> int:
     else:
         from arje.ctl import usage
 
-        text = usage.of_verb(args.help_of) if args.help_of else usage.of_all()
+        text = usage.of_verb(args.help_of, paper.width) if args.help_of else usage.of_all(paper.width)
         paper.line(text if paper.rich else text.replace("…", "..."))
     return Query.TRUE
 
@@ -96,7 +96,12 @@ def _run(verb: Verb, args: Arguments) -> int:
     try:
         if verb.manager != "yes":  # it asks for one when it wants one
             return verb.load()(None, args, paper)  # type: ignore[arg-type]
-        client = Client(args.socket or socket_of(args), args.timeout)
+        try:
+            client = Client(socket_of(args), args.timeout)
+        except Unreachable:
+            if not args.root or not verb.offline:
+                raise
+            return _offline(verb, args, paper)
         try:
             return verb.load()(client, args, paper)
         finally:
@@ -113,8 +118,18 @@ def _run(verb: Verb, args: Arguments) -> int:
         return complain(error.name, text, code, in_json=args.json)
 
 
+def _offline(verb: Verb, args: Arguments, paper: Paper) -> int:
+    """Do in a root what can be done there without its manager."""
+    module, _, name = verb.offline.partition(":")
+    return int(getattr(__import__(f"arje.ctl.{module}", fromlist=(name,)), name)(args, paper))
+
+
 def socket_of(args: Arguments) -> str:
     """Return the socket of the manager that is meant."""
+    if args.socket:
+        return str(args.socket)
+    if args.root:
+        return f"{args.root}/run/arje/io.arje"
     from arje.ctl import places
 
     return places.default_socket(True if args.user else False if args.system else None)

@@ -54,7 +54,10 @@ class Progress:
                 self._other = Client(self._client.path, AFTER)
             services = self._other.call("Moving", labels=self._labels)["services"]
         except (CallError, TimedOut, Unreachable):  # a pattern that nobody matches any more, a manager that is busy
-            services, self._other = [], None
+            services = []
+            if self._other is not None:  # its answer may still come
+                self._other.close()
+                self._other = None
         self.show(services)
 
     def show(self, services: list[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ GLOBALS: Final = (
     Option("--user", "talk to the user's own manager"),
     Option("--system", "talk to the system's manager"),
     Option("--socket", "talk to the manager on this socket", "socket", "PATH"),
+    Option("--root", "talk to the manager of this root; where none runs, write its cards", "directory", "DIR"),
     Option("--json", "answer in JSON; what goes on: one object per line"),
     Option("--plain", "no glyphs, no colours, no progress"),
     Option("-q --quiet", "say nothing but what is wrong; the exit code tells"),
@@ -44,12 +45,14 @@ _REVERSE: Final = Option("--reverse", "what depends on it")
 
 def _sticks(name: str, help: str, now: str = "") -> Verb:
     options = (Option("--now", f"{now} them as well"),) if now else ()
-    return Verb(f"stick_verbs:{name}", "stick", help, _SOME, options=options, query=False)
+    offline = "offline:write" if name in ("enable", "disable", "mask", "unmask") else ""
+    return Verb(f"stick_verbs:{name}", "stick", help, _SOME, options=options, query=False, offline=offline)
 
 
 def _test(name: str, help: str, *exits: int) -> Verb:
     operands = () if name == "is_system_running" else (_SOME,)
-    return Verb(f"tests:{name}", "test", help, *operands, exits=exits)
+    offline = "offline:is_enabled" if name == "is_enabled" else ""
+    return Verb(f"tests:{name}", "test", help, *operands, exits=exits, offline=offline)
 
 
 _END: Final = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from arje import log
 from arje.service.record import Service
@@ -13,7 +15,8 @@ from arje.supervisor.columns import Columns
 if TYPE_CHECKING:
     from arje.supervisor.supervisor import Supervisor
 
-_MOVES = frozenset({State.WAITING, State.STARTING, State.RELOADING, State.STOPPING, State.BACKOFF})
+_AT_ONCE: Final = 20  # services: a few milliseconds
+_MOVES: Final = frozenset({State.WAITING, State.STARTING, State.RELOADING, State.STOPPING, State.BACKOFF})
 
 
 class Looking:
@@ -55,8 +58,15 @@ class Looking:
         return {"span": span, "starts": pace.starts(self._supervisor, began)}
 
     def moving(self, labels: list[str]) -> list[dict[str, Any]]:
-        """Return, in brief, who is on its way, of these services and of all that they wait for. Raises NoSuchService."""
-        moves = {service.label: service for service in self._supervisor.table if service.state in _MOVES}
+        """Return, in brief, who is on its way, of these services and of all that they wait for. Raises NoSuchService.
+
+        Of all services, those that wait out a back-off are left out: nobody waits for them.
+        """
+        moves = {
+            service.label: service
+            for service in self._supervisor.table
+            if service.state in _MOVES and not service.is_armed and (labels or service.state is not State.BACKOFF)
+        }
         chosen = [service.label for service in self._named(labels)]
         found: dict[str, Service] = {}
         seen: set[str] = set()
@@ -74,9 +84,14 @@ class Looking:
                 chosen += (each for each in followers if each in moves and moves[each].state is State.STOPPING)
         return [snapshot.brief(self._supervisor, service) for service in found.values()]
 
-    def figures(self, labels: list[str]) -> list[dict[str, Any]]:
-        """Return what services use now, one by one. Raises NoSuchService."""
-        return [figures.now(self._supervisor, service) for service in self._named(labels)]
+    async def figures(self, labels: list[str]) -> list[dict[str, Any]]:
+        """Return what services use now; between some and the next others have their turn. Raises NoSuchService."""
+        found = []
+        for number, service in enumerate(self._named(labels)):
+            if number % _AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+            found.append(figures.now(self._supervisor, service))
+        return found
 
     def would(self, verb: str, labels: list[str]) -> list[dict[str, Any]]:
         """Return what a verb would do to services, and do nothing (would.py). Raises NoSuchService."""

@@ -47,6 +47,16 @@ def test_a_stop_names_who_is_in_the_way(manage: Manage) -> None:
     assert "stopping" not in terminal.said.rpartition("\x1b[J")[2]
 
 
+def test_help_fits_a_narrow_terminal(manage: Manage) -> None:
+    manager = manage({})
+    for words in (["--help"], ["apply", "--help"]):
+        terminal = Terminal(manager, *words, columns=60)
+        assert terminal.end() == 0
+        lines = terminal.said.replace("\r", "").splitlines()
+        assert max(map(len, lines)) <= 60
+        assert " ".join(terminal.said.split()) == " ".join(manager.ctl(*words).stdout.replace("...", "…").split())
+
+
 @pytest.mark.parametrize("words", [["--plain"], ["--quiet"], ["--json"]])
 def test_who_wants_plain_words_gets_no_progress(manage: Manage, words: list[str]) -> None:
     manager = manage(
