@@ -76,6 +76,8 @@ PAGES: Final = {
 }
 #: Verbs without a page: what they show is all in the tests of their own.
 ELSEWHERE: Final = {
+    *("completion", "boot", "poweroff", "reboot", "halt", "kexec", "soft-reboot", "switch-root", "exit", "rescue"),
+    "emergency",
     "analyze",
     *(
         "restart",

@@ -31,6 +31,7 @@ CARDS: Final = {
     "needs": 'requires = ["up"]\n' + SLEEP,
     "copy@": sh("exec sleep infinity"),
 }
+NO_MACHINE = "no machine's and no container's first"
 NO_PROCESS = "it has no process to change; arjectl start down, arjectl why down"
 
 
@@ -110,7 +111,13 @@ ROWS: Final = {
     "log-level": Row("", {"loud": (2, "none of debug, info, warning, error")}),
     "ping": Row(""),
     "version": Row(""),
+    "completion": Row("bash", {"csh": (2, "is none of bash, zsh, fish")}),
     "target": Row("up", {"up": (1, "it is no target")}),
+    "boot": Row("", {"": (0, "is not pid 1: it booted nothing")}),
+    **{name: Row("", {"": (156, NO_MACHINE)}) for name in ("poweroff", "reboot", "halt", "kexec", "soft-reboot")},
+    "switch-root": Row("/", {"/": (156, NO_MACHINE), "": (2, "ROOT is missing")}),
+    "exit": Row(""),
+    **{name: Row("", {"": (156, NO_MACHINE)}) for name in ("rescue", "emergency")},
 }
 #: Verbs that change something, but not in the way that their row uses them.
 CHANGES: Final = {"log-level": "info", "rollback": "", "reset-failed": "bad"}
@@ -236,7 +243,8 @@ def test_the_commands_of_the_design_are_there() -> None:
         enable disable mask unmask pin unpin release wake reset-failed
         is-active is-failed is-enabled is-ready is-degraded is-system-running wait
         check lint plan diff apply daemon-reload update rollback edit schema doctor
-        logs tail events monitor watch analyze log-level version ping target isolate"""
+        logs tail events monitor watch analyze log-level version ping target isolate
+        reboot poweroff halt kexec soft-reboot switch-root rescue emergency"""
     assert set(told.split()) - NAMES.keys() == set()
 
 
