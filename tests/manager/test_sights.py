@@ -120,7 +120,7 @@ def test_a_dry_run_tells_and_does_nothing(manage: Manage) -> None:
     manager.call("Start", labels=["db"])
     assert would("stop", "net") == [("db", "stops", "it needs net: only with --force"), ("net", "stops", "")]
     assert would("stop", "db") == [("db", "stops", ""), ("part", "stops", "part of db")]
-    assert would("restart", "db") == [("db", "restarts", ""), ("part", "restarts", "part of db")]
+    assert would("restart", "db") == [("part", "restarts", "part of db"), ("db", "restarts", "")]
     assert would("try-restart", "old") == [("old", "nothing", "it does not run")]
     assert would("reload", "db") == [("db", "nothing", "it does not run, or cannot")]
     assert manager.ctl("stop", "net", "--dry-run").stdout.splitlines()[-1] == "= net: stops"
