@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import structlog
 
+#: From the most talkative on; what is below the one in force is not written.
+LEVELS: Final = ("debug", "info", "warning", "error")
 _WAITING: Final = 1000  # lines; more are dropped
 _GATHER: Final = 0.005  # seconds
 _FLUSH: Final = 1.0  # seconds to get rid of the last lines at the end
-_LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}
 
 
 class Writer:
@@ -101,14 +102,19 @@ class Writer:
 
 
 _writer: Final = Writer(2)
-_least = _LEVELS["info"]
+_least = LEVELS.index("info")
 
 
-def set_up(sink: Callable[[bytes], bool] | None = None, *, adjustable: bool = False) -> None:
-    """Configure structlog for this process; lines go to a ``sink``, else to stderr. Times are UTC, ISO 8601.
+class _Logger(structlog.make_filtering_bound_logger("debug")):  # type: ignore[misc] # its class is made by a function
+    """A logger of structlog's for which a line at debug that nobody wants costs a comparison."""
 
-    ``adjustable``: :func:`set_level` decides what counts, at the price of a call for each line that does not.
-    """
+    def debug(self, event: str, *args: Any, **more: Any) -> Any:
+        """Say it, if anybody wants to hear it."""
+        return None if _least else super().debug(event, *args, **more)
+
+
+def set_up(sink: Callable[[bytes], bool] | None = None) -> None:
+    """Configure structlog for this process; lines go to a ``sink``, else to stderr. Times are UTC, ISO 8601."""
     _writer.sink = sink
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
@@ -118,25 +124,32 @@ def set_up(sink: Callable[[bytes], bool] | None = None, *, adjustable: bool = Fa
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            *([_filter] if adjustable else []),
+            _filter,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger("debug" if adjustable else "info"),
+        wrapper_class=_Logger,
         logger_factory=structlog.WriteLoggerFactory(_writer),  # type: ignore[arg-type] # write and flush are all it needs
         cache_logger_on_first_use=True,
     )
 
 
+def level() -> str:
+    """Return the least of :data:`LEVELS` that is written."""
+    return LEVELS[_least]
+
+
 def set_level(name: str) -> None:
-    """Drop what is below a level: debug, info, warning or error. Raises KeyError."""
+    """Drop what is below one of :data:`LEVELS`. Raises KeyError."""
     global _least
-    _least = _LEVELS[name]
+    if name not in LEVELS:
+        raise KeyError(name)
+    _least = LEVELS.index(name)
 
 
 def _filter(logger: Any, method: str, event: Any) -> Any:
-    if _LEVELS.get(event["level"], _least) < _least:
+    if event["level"] in LEVELS and LEVELS.index(event["level"]) < _least:
         raise structlog.DropEvent
     return event
 

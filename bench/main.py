@@ -16,7 +16,7 @@ from arje.card.nearest import nearest
 from bench.measure import STOPPING, Interrupted, machine
 
 #: The modules of this package that are benchmarks, in the order in which they are listed.
-BENCHMARKS: Final = ("spawn", "sandbox", "supervise", "boot")
+BENCHMARKS: Final = ("spawn", "sandbox", "supervise", "boot", "hand")
 
 
 class Benchmark(Protocol):

@@ -42,7 +42,7 @@ def test_without_a_name_it_lists_the_benchmarks_with_a_line_each() -> None:
     done = bench()
     assert done.returncode == 0, done.stderr
     names = [line.split(maxsplit=1)[0] for line in done.stdout.splitlines()]
-    assert names == ["spawn", "sandbox", "supervise", "boot"]
+    assert names == ["spawn", "sandbox", "supervise", "boot", "hand"]
     assert all(len(line.split(maxsplit=1)[1]) > 20 for line in done.stdout.splitlines())
 
 
@@ -94,3 +94,13 @@ def test_sandbox_compares_the_whole_sandbox_tells_its_steps_and_leaves_nothing_b
     for number in numbers([start, life, found["steps"]]):
         assert math.isfinite(number)
         assert number > 0
+
+
+def test_hand_prints_one_json_object_and_leaves_nothing_behind() -> None:
+    done = bench("hand", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["services"] == 1000
+    assert {"help", "status", "ping"} <= found["ratio"].keys()
+    assert all(math.isfinite(number) and number > 0 for number in numbers(found["figures"]))
+    assert not list(Path("/tmp").glob("arje-bench-hand.*"))

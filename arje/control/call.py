@@ -15,6 +15,8 @@ A_YEAR: Final = 366 * 86_400_000  # in milliseconds
 _FOREVER: Final = 10**11  # seconds since the epoch: the year 5138
 #: The parameters of Call.picks.
 PICKS: Final = ("lines", "since", "until", "stream", "grep", "life")
+#: Of a method that starts or stops something: false asks for it and waits for nothing (server.py).
+WAIT: Final = ("wait",)
 _LONGEST: Final = 256  # characters of a pattern: a label has 64 at most
 
 
@@ -66,9 +68,9 @@ class Call:
             "life": self.flag("life"),
         }
 
-    def flag(self, name: str) -> bool:
-        """Return a boolean, false when it is missing. Raises InvalidParameter."""
-        value = self._value(name, False)
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Return a boolean, ``default`` when it is missing. Raises InvalidParameter."""
+        value = self._value(name, default)
         if not isinstance(value, bool):
             raise InvalidParameter(name)
         return value

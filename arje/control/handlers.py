@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from arje.card.unreadable import Unreadable
-from arje.control.call import A_YEAR, PICKS, Call, InvalidParameter
+from arje.control import sights
+from arje.control.call import A_YEAR, PICKS, WAIT, Call, InvalidParameter
+from arje.control.sights import Sights
 from arje.service.ways import Way
 from arje.supervisor.awaiting import GOALS
 from arje.supervisor.machine import SHELLS
 
 
-class Door(Protocol):
+class Door(Sights, Protocol):
     """What the manager offers (supervisor/door.py); plain data in and out."""
 
     def manager(self) -> dict[str, Any]: ...
@@ -316,13 +318,13 @@ METHODS: Final[dict[str, Method]] = {
     "Doctor": Method(_doctor),
     "Forecast": Method(_forecast, ("label", "on")),
     "Check": Method(_check, ("name", "text", "on")),
-    "Start": Method(_start, ("labels",), True),
-    "Trigger": Method(_trigger, ("labels",), True),
-    "Stop": Method(_stop, ("labels", "force"), True),
-    "Target": Method(_target, ("label",), True),
-    "Restart": Method(_restart, ("labels",), True),
-    "TryRestart": Method(_try_restart, ("labels",), True),
-    "Reload": Method(_reload, ("labels", "or_restart"), True),
+    "Start": Method(_start, ("labels", *WAIT), True),
+    "Trigger": Method(_trigger, ("labels", *WAIT), True),
+    "Stop": Method(_stop, ("labels", "force", *WAIT), True),
+    "Target": Method(_target, ("label", *WAIT), True),
+    "Restart": Method(_restart, ("labels", *WAIT), True),
+    "TryRestart": Method(_try_restart, ("labels", *WAIT), True),
+    "Reload": Method(_reload, ("labels", "or_restart", *WAIT), True),
     "Kill": Method(_kill, ("labels", "signal", "whom"), True),
     "Set": Method(_set, ("label", "changes"), True),
     "Heal": Method(_heal, ("labels",), True),
@@ -349,4 +351,15 @@ METHODS: Final[dict[str, Method]] = {
     "End": Method(_end, ("way", "words", "force"), True),
     "Shell": Method(_shell, ("label",), True),
     "Schema": Method(_schema),
+    "Table": Method(sights.table),
+    "Graph": Method(sights.graph, ("labels",)),
+    "Analyze": Method(sights.analyze, ("apply",)),
+    "Moving": Method(sights.moving, ("labels",)),
+    "Figures": Method(sights.figures, ("labels",)),
+    "Would": Method(sights.would, ("verb", "labels")),
+    "GetLogLevel": Method(sights.get_log_level),
+    "SetLogLevel": Method(sights.set_log_level, ("level",), True),
+    "Release": Method(sights.release, ("labels", *WAIT), True),
+    "Wake": Method(sights.wake, ("labels", *WAIT), True),
+    "Enter": Method(sights.enter, ("label", "command", "stdio", "terminal", "env"), True, waits=True),
 }

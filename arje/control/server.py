@@ -61,11 +61,13 @@ async def serve(path: Path, door: Door, *, task_status: trio.TaskStatus[None]) -
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         open_of: Counter[int] = Counter()
 
-        async def handle(stream: trio.SocketStream) -> None:
-            await Connection(stream, door).run(open_of)
+        async with trio.open_nursery() as nursery:
 
-        task_status.started()
-        await trio.serve_listeners(handle, [listener])
+            async def handle(stream: trio.SocketStream) -> None:
+                await Connection(stream, door, nursery).run(open_of)
+
+            task_status.started()
+            await trio.serve_listeners(handle, [listener])
     finally:
         sock.close()
         with contextlib.suppress(FileNotFoundError):
@@ -83,11 +85,12 @@ def _open_to_group(path: Path) -> None:
 
 
 class Connection:
-    """One client."""
+    """One client. What it asks for and does not wait for runs in ``nursery``."""
 
-    def __init__(self, stream: trio.SocketStream, door: Door) -> None:
+    def __init__(self, stream: trio.SocketStream, door: Door, nursery: trio.Nursery) -> None:
         self._stream = stream
         self._door = door
+        self._nursery = nursery
         self._buffer = b""
         raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         self._pid, self._uid, _ = struct.unpack("iII", raw)
@@ -196,6 +199,8 @@ class Connection:
             return await self._send_each(self._door.run_and_follow(**command_of(call)))
         if method.waits:
             return await self._waiting(method, call)
+        if "wait" in method.parameters and not call.flag("wait", default=True):
+            return await begin(self._nursery, method, self._door, call)
         return await method.run(self._door, call)
 
     async def _waiting(self, method: Method, call: Call) -> dict[str, Any]:
@@ -268,6 +273,29 @@ class Connection:
         if interface not in (SERVICE, INTERFACE):
             raise VarlinkError(f"{SERVICE}.InterfaceNotFound", interface=interface)
         return {"description": resources.files("arje.control").joinpath(f"{interface}.varlink").read_text()}
+
+
+async def begin(nursery: trio.Nursery, method: Method, door: Door, call: Call) -> dict[str, Any]:
+    """Begin what a method does, and answer: no results yet, unless it is over at once. Raises what it raises at once."""
+    reply: dict[str, Any] = {"results": []}
+    failed: list[Exception] = []
+    answered = False
+
+    async def run() -> None:
+        try:
+            reply.update(await method.run(door, call))
+        except Exception as error:
+            failed.append(error)
+            if answered:
+                LOG.exception("what somebody asked for has failed", who=call.who)
+
+    nursery.start_soon(run)
+    for _ in range(2):  # its first steps, to where it waits for something: labels are looked up there
+        await trio.lowlevel.checkpoint()
+    answered = True
+    if failed:
+        raise failed[0]
+    return dict(reply)
 
 
 async def _named(name: str, told: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:

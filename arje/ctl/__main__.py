@@ -1,5 +1,5 @@
 """``python -m arje.ctl`` is ``arjectl``."""
 
-from arje.ctl.main import main
+from arje.ctl.main import run
 
-raise SystemExit(main())
+run()

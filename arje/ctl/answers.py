@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 def in_json(paper: Paper, value: Any) -> None:
     """Write a value as one line of JSON."""
-    import json
+    from arje.ctl import wire
 
-    paper.line(json.dumps(value, ensure_ascii=True))
+    paper.line(wire.write(value))
 
 
-def results(answer: dict[str, Any], args: Arguments, paper: Paper) -> int:
-    """Show the results of an answer, and return the exit code that they mean."""
+def results(answer: dict[str, Any], args: Arguments, paper: Paper, *, of_running: bool = False) -> int:
+    """Show the results of an answer, and return the exit code that they mean.
+
+    ``of_running``: the verb is for services that run, and 7 says that none of these did.
+    """
     from arje.ctl import render
 
     found = answer["results"]
@@ -29,6 +32,8 @@ def results(answer: dict[str, Any], args: Arguments, paper: Paper) -> int:
     else:
         for result in found:
             render.result(paper, result)
+    if of_running and found and all(result["result"] == "not-running" for result in found):
+        return Action.NOT_RUNNING
     return verdict(found, strict=args.strict)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import socket
+from _socket import AF_UNIX, SOCK_STREAM, socket  # what socket adds costs arjectl as much as all of its own modules
+
+from arje.ctl import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from os import PathLike
     from typing import Any, Final
 
@@ -32,12 +33,17 @@ class CallError(Exception):
 
 
 class Client:
-    """A connection to a manager. Raises Unreachable when there is none; ``timeout`` in seconds, None for no end."""
+    """A connection to a manager. Raises Unreachable when there is none; ``timeout`` in seconds, None for no end.
+
+    ``patience``: a number of seconds, and what is to be done each time that an answer has not come for so long.
+    """
 
     def __init__(self, path: str | PathLike[str], timeout: float | None = None) -> None:
         self.path = path
-        self._buffer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.patience: tuple[float, Callable[[], None]] | None = None
+        self._timeout = timeout
+        self._buffer = bytearray()
+        self._socket = socket(AF_UNIX, SOCK_STREAM)
         self._socket.settimeout(timeout)
         try:
             self._socket.connect(str(path))
@@ -57,34 +63,47 @@ class Client:
 
     def follow(self, method: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """Yield the replies of a streaming method until it ends. Raises as :meth:`call` does."""
-        self._send({"method": f"{INTERFACE}.{method}", "parameters": parameters, "more": True})
+        self.begin(method, **parameters)
         while True:
             reply, more = self._receive()
             if not more:
                 return
             yield reply
 
+    def begin(self, method: str, **parameters: Any) -> None:
+        """Ask for the replies of a streaming method; :meth:`waiting` returns them. Raises as :meth:`call` does."""
+        self._send({"method": f"{INTERFACE}.{method}", "parameters": parameters, "more": True})
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when something comes."""
+        return self._socket.fileno()
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Read once, and return every reply of a stream that is whole by now. Raises as :meth:`call` does."""
+        self._buffer += self._read()
+        found = []
+        while b"\0" in self._buffer:
+            found.append(self._receive()[0])
+        return found
+
     def _send(self, request: dict[str, Any]) -> None:
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\0")
+            self._socket.sendall(wire.write(request).encode() + b"\0")
         except TimeoutError:
             raise TimedOut from None
         except OSError as error:
             raise Unreachable(f"the manager on {self.path} hung up: {error.strerror}") from error
 
     def _receive(self) -> tuple[dict[str, Any], bool]:
-        while b"\0" not in self._buffer:
-            try:
-                data = self._socket.recv(65536)
-            except TimeoutError:
-                raise TimedOut from None
-            except OSError as error:
-                raise Unreachable(f"the manager on {self.path} hung up: {error.strerror}") from error
-            if not data:
-                raise Unreachable(f"the manager on {self.path} hung up")
+        place = self._buffer.find(0)
+        while place < 0:
+            data = self._read()
+            place = data.find(0)
+            place = place + len(self._buffer) if place >= 0 else -1
             self._buffer += data
-        message, _, self._buffer = self._buffer.partition(b"\0")
-        reply = json.loads(message)
+        message = bytes(self._buffer[:place])
+        del self._buffer[: place + 1]
+        reply = wire.read(message.decode())
         if "error" in reply:
             raise CallError(reply["error"], reply.get("parameters") or {})
         return reply.get("parameters") or {}, reply.get("continues") is True
@@ -92,12 +111,33 @@ class Client:
     def await_end(self) -> None:
         """Wait until the manager hangs up. Raises TimedOut."""
         try:
-            while self._socket.recv(65536):
-                pass
-        except TimeoutError:
-            raise TimedOut from None
-        except OSError:
+            while True:
+                self._read()
+        except Unreachable:
             return
+
+    def _read(self) -> bytes:
+        """Return what comes next; whoever has no patience is called meanwhile. Raises TimedOut, Unreachable."""
+        left = self._timeout
+        while True:
+            step, look = self.patience or (left, None)
+            if look is not None and left is not None and step is not None:
+                step = min(step, left)
+            self._socket.settimeout(step)
+            try:
+                data: bytes = self._socket.recv(1 << 20)
+            except TimeoutError:
+                if left is not None and step is not None:
+                    left -= step
+                if look is None or (left is not None and left <= 0):
+                    raise TimedOut from None
+                look()
+                continue
+            except OSError as error:
+                raise Unreachable(f"the manager on {self.path} hung up: {error.strerror}") from error
+            if not data:
+                raise Unreachable(f"the manager on {self.path} hung up")
+            return data
 
     def close(self) -> None:
         """Hang up."""

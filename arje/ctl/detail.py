@@ -75,7 +75,7 @@ def detail(paper: Paper, service: Data) -> None:
 
 
 def _field(paper: Paper, name: str, text: str) -> None:
-    paper.line(f"{name:>11}: {text}")
+    paper.line(f"{name:>11}: {text}".rstrip())
 
 
 def _card(service: Data) -> str:

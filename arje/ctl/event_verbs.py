@@ -42,6 +42,11 @@ def _show(paper: Paper, event: dict[str, Any], *, in_json: bool) -> None:
         return
     if event["lost"]:
         paper.line(f"-- {many(event['lost'], 'event')} lost")
+    paper.line(told(paper, event))
+
+
+def told(paper: Paper, event: dict[str, Any]) -> str:
+    """Return an event in a line."""
     arrow = "→" if paper.rich else "->"
     states = f"{paper.state(event['before'])} {arrow} {paper.mark(event['after'])}{paper.state(event['after'])}"
-    paper.line(f"{clock(event['wall'])} {event['label']}: {states}  {cause(event)}")
+    return f"{clock(event['wall'])} {event['label']}: {states}  {cause(event)}"

@@ -43,7 +43,7 @@ def changes(paper: Paper, found: list[Data]) -> None:
         sign, code = signs[change["change"]]
         fields = f" ({', '.join(change['fields'])})" if change["fields"] else ""
         words = {
-            "nothing": "no process is touched",
+            "nothing": "nothing" if change["change"] == "keep" else "no process is touched",
             "rebinds": "rebinds; it waits for its sockets, no process is touched",
         }
         feels = words.get(change["feels"], change["feels"])

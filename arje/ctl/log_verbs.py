@@ -73,14 +73,18 @@ def show(paper: Paper, line: Data, form: str) -> None:
     elif form == "cat":
         _cat(paper, line)
     else:
-        moment = _zoned(line["wall"]) if form == "with-time-zone" else clock(line["wall"])
-        who = f"{line['label']}[{line['pid']}]:" if line["pid"] else f"{line['label']}:"
-        code = {"stderr": "33", "arje": "31"}.get(line["stream"], "36")
-        goes_on = ("…" if paper.rich else " ...") if line["more"] else ""
-        text = line["text"].removesuffix("\r")
-        if line["stream"] == "arje":
-            text = f"-- {text}"
-        paper.line(f"{moment} {paper.paint(who, code)} {escape(text)}{goes_on}")
+        paper.line(text(paper, line, _zoned(line["wall"]) if form == "with-time-zone" else clock(line["wall"])))
+
+
+def text(paper: Paper, line: Data, moment: str) -> str:
+    """Return a line of a log with its time and whose it is."""
+    who = f"{line['label']}[{line['pid']}]:" if line["pid"] else f"{line['label']}:"
+    code = {"stderr": "33", "arje": "31"}.get(line["stream"], "36")
+    goes_on = ("…" if paper.rich else " ...") if line["more"] else ""
+    words = line["text"].removesuffix("\r")
+    if line["stream"] == "arje":
+        words = f"-- {words}"
+    return f"{moment} {paper.paint(who, code)} {escape(words)}{goes_on}"
 
 
 def _cat(paper: Paper, line: Data) -> None:

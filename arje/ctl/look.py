@@ -12,31 +12,6 @@ if TYPE_CHECKING:
     from arje.ctl.words import Paper
 
 
-def status(client: Client, args: Arguments, paper: Paper) -> int:
-    """The table of services, or some in detail; 3 when one that was named is not up."""
-    from arje.ctl import render
-
-    services = client.call("List", labels=args.labels, full=bool(args.labels), look=bool(args.labels))["services"]
-    manager = client.call("GetManager")["manager"]
-    if args.json:
-        in_json(paper, {"manager": manager, "services": services})
-    elif args.labels:
-        from arje.ctl import detail
-
-        for number, service in enumerate(services):
-            if number:
-                paper.line()
-            detail.detail(paper, service)
-    else:
-        render.table(paper, manager, services)
-        if any(service["isolation"]["degradations"] for service in services):
-            paper.line()
-            render.degradations(paper, services)
-    if not args.labels or all(service["up"] for service in services):
-        return Query.TRUE
-    return Query.NOT_RUNNING
-
-
 def list_(client: Client, args: Arguments, paper: Paper) -> int:
     """Labels and states."""
     services = client.call("List", labels=args.labels, full=False)["services"]
@@ -96,37 +71,12 @@ def why(client: Client, args: Arguments, paper: Paper) -> int:
     return Query.TRUE
 
 
-def history(client: Client, args: Arguments, paper: Paper) -> int:
-    """The last states of services, each with its cause."""
-    from arje.ctl import render
-
-    services = client.call("List", labels=args.labels, full=True)["services"]
-    if args.json:
-        in_json(paper, {service["label"]: service["history"] for service in services})
-    else:
-        render.history(paper, services)
-    return Query.TRUE
-
-
 def deps(client: Client, args: Arguments, paper: Paper) -> int:
     """What a service depends on, or what depends on it."""
     from arje.ctl import deps
 
     tree = client.call("Deps", label=args.labels[0], reverse=args.reverse)["tree"]
     in_json(paper, tree) if args.json else deps.show(paper, tree)
-    return Query.TRUE
-
-
-def degradations(client: Client, args: Arguments, paper: Paper) -> int:
-    """What was asked for and not granted."""
-    from arje.ctl import render
-
-    services = client.call("List", labels=args.labels, full=False, look=True)["services"]
-    if args.json:
-        in_json(paper, {service["label"]: service["isolation"]["degradations"] for service in services})
-    else:
-        render.degradations(paper, services)
-        render.degradations_summary(paper, services)
     return Query.TRUE
 
 
@@ -160,3 +110,25 @@ def version(client: Client, args: Arguments, paper: Paper) -> int:
 
     in_json(paper, {"version": __version__}) if args.json else paper.line(f"arjectl {__version__}")
     return Query.TRUE
+
+
+def failed(client: Client, args: Arguments, paper: Paper) -> int:
+    """Who has failed or starts over and over, each with its reason, and what to type next; 1 when there are some."""
+    from arje.ctl import render
+    from arje.ctl.words import escape
+
+    services = client.call("List", labels=args.labels, full=False)["services"]
+    bad = [service for service in services if service["state"] in ("failed", "backoff")]
+    if args.json:
+        in_json(paper, bad)
+        return Query.FALSE if bad else Query.TRUE
+    width = max((len(service["label"]) for service in bad), default=0)
+    for service in bad:
+        state = paper.state(service["state"], f"{service['state']:<7}")
+        why = escape(render.trouble(paper, service))
+        paper.line(f"{paper.mark(service['state'])}{service['label']:<{width}}  {state}  {why}")
+    if bad:
+        paper.line(f"More: arjectl why {bad[0]['label']}; arjectl logs {bad[0]['label']}")
+    else:
+        paper.line("Nothing has failed.")
+    return Query.FALSE if bad else Query.TRUE

@@ -7,6 +7,7 @@ import sys
 from arje.ctl.answers import in_json, results
 from arje.ctl.client import Client
 from arje.ctl.exitcodes import Action, Query
+from arje.ctl.progress import Progress
 from arje.ctl.words import escape
 
 TYPE_CHECKING = False
@@ -48,7 +49,7 @@ def end(client: Client, args: Arguments, paper: Paper) -> int:
         return _at_once(args)
     from arje.ctl.main import socket_of
 
-    client = Client(args.socket or socket_of(args), args.timeout)
+    client = Client(socket_of(args), args.timeout)
     answer = client.call("End", way=args.verb, words=args.labels, force=args.force)
     if args.json:
         in_json(paper, answer)
@@ -57,7 +58,8 @@ def end(client: Client, args: Arguments, paper: Paper) -> int:
         sys.stdout.flush()
     if args.no_wait:
         return Action.DONE
-    client.await_end()
+    with Progress(client, args, paper, []):
+        client.await_end()
     client.close()
     return Action.DONE
 

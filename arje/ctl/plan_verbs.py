@@ -9,6 +9,7 @@ from arje.ctl.answers import in_json, verdict
 from arje.ctl.arguments import UsageError
 from arje.ctl.client import CallError
 from arje.ctl.exitcodes import Action
+from arje.ctl.progress import Progress
 from arje.ctl.words import escape
 
 TYPE_CHECKING = False
@@ -46,7 +47,7 @@ def _plan_one(client: Client, args: Arguments, paper: Paper) -> int:
     if args.on:
         on, where = doctor.read(args.on), f"on the host of {escape(args.on)}"
     if "/" in word or word.endswith((".toml", ".json")):
-        found = _check(client, word, on)
+        found = send(client, word, on)
     else:
         found = client.call("Forecast", label=word, on=on)
     if args.json:
@@ -58,7 +59,7 @@ def _plan_one(client: Client, args: Arguments, paper: Paper) -> int:
     return Action.ISOLATION_REFUSED if any(each["refusal"] for each in found["forecasts"]) else Action.DONE
 
 
-def _check(client: Client, file: str, on: Any) -> dict[str, Any]:
+def send(client: Client, file: str, on: Any) -> dict[str, Any]:
     """Send a card file's text to the manager; what cannot be sent is a problem like any other."""
     try:
         with open(file, "rb") as stream:
@@ -81,7 +82,8 @@ def apply(client: Client, args: Arguments, paper: Paper) -> int:
         args.labels, args.on = [], None
         return plan(client, args, paper)
     more = {} if args.confirm is None else {"confirm_ms": round(args.confirm * 1000)}
-    found = client.call("Apply", token=args.labels[0] if args.labels else "", **more)["plan"]
+    with Progress(client, args, paper, []):
+        found = client.call("Apply", token=args.labels[0] if args.labels else "", **more)["plan"]
     if args.json:
         in_json(paper, found)
     else:
@@ -120,7 +122,8 @@ def rollback(client: Client, args: Arguments, paper: Paper) -> int:
     if args.list:
         return _sets(client, args, paper)
     try:
-        found = client.call("Rollback", token=args.labels[0] if args.labels else "")["plan"]
+        with Progress(client, args, paper, []):
+            found = client.call("Rollback", token=args.labels[0] if args.labels else "")["plan"]
     except CallError as error:
         if error.name != "CannotSet":
             raise

@@ -14,52 +14,8 @@ if TYPE_CHECKING:
 
     Data = dict[str, Any]
 
-_COLUMNS = ("PID", "SERVICE", "STATE", "SINCE", "READY", "RST", "ISO", "MEM", "DESCRIPTION")
-_RIGHT = {"PID", "RST", "MEM"}
 
-
-def table(paper: Paper, manager: Data, services: list[Data]) -> None:
-    """The header and one line per service."""
-    header(paper, manager)
-    rows = [(service, _row(paper, service)) for service in services]
-    widths = [max(len(row[i]) for row in [_COLUMNS, *(row for _, row in rows)]) for i in range(len(_COLUMNS))]
-    lead = "  " if paper.rich else ""
-    paper.line((lead + _columns(_COLUMNS, widths)).rstrip())
-    for service, row in rows:
-        text = _columns(row, widths).rstrip()
-        start = widths[0] + widths[1] + 4
-        state = text[start : start + len(row[2])]
-        text = text[:start] + paper.state(service["state"], state) + text[start + len(row[2]) :]
-        paper.line(paper.mark(service["state"]) + text)
-
-
-def header(paper: Paper, manager: Data) -> None:
-    """The manager in one line."""
-    counts = manager["counts"]
-    order = ("running", "reloading", "starting", "waiting", "stopping", "backoff", "failed", "done", "stopped")
-    boot = manager.get("boot")
-    booted = f"  booted in {boot['up_s']:.2f} s" if boot and boot["up_s"] is not None else ""
-    parts = ", ".join(f"{counts[state]} {state}" for state in order if state in counts)
-    paper.line(
-        f"arje {manager['version']}  pid {manager['pid']}  {manager['state']}  up {duration(manager['uptime'])}{booted}   "
-        f"{many(sum(counts.values()), 'service')}{': ' + parts if parts else ''}   {manager['degraded']} degraded"
-    )
-    if boot and boot["failed"]:
-        paper.line(f"{many(len(boot['failed']), 'step')} of the boot failed: {', '.join(boot['failed'])}: arjectl boot")
-    if problems := manager.get("problems"):
-        paper.line(f"{many(problems, 'bad card')}: arjectl plan shows what is wrong with them.")
-    if manager["changed_on_disk"]:
-        paper.line("The cards on disk have changed: arjectl plan shows what would change, arjectl apply takes them.")
-
-
-def _columns(cells: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(
-        cell.rjust(width) if name in _RIGHT else cell.ljust(width)
-        for name, cell, width in zip(_COLUMNS, cells, widths, strict=True)
-    )
-
-
-def _row(paper: Paper, service: Data) -> tuple[str, ...]:
+def cells(paper: Paper, service: Data) -> tuple[str, ...]:
     state = service["state"]
     if state == "backoff" and service["backoff_in_s"] is not None:
         state = f"backoff {duration(service['backoff_in_s'] + 0.999)}"
@@ -72,9 +28,9 @@ def _row(paper: Paper, service: Data) -> tuple[str, ...]:
         "-" if _never_ran(service) else duration(service["since_s"]),
         {True: "yes", False: "no", None: "-"}[service["ready"]],
         str(service["restarts"]),
-        _iso(service["isolation"]),
+        iso(service["isolation"]),
         size(service["memory"]),
-        escape(_remark(paper, service)),
+        escape(remark(paper, service)),
     )
 
 
@@ -82,22 +38,22 @@ def _never_ran(service: Data) -> bool:
     return bool(service["state"] == "stopped" and not service["enabled"] and not service["last_exit"])
 
 
-def _iso(isolation: Data) -> str:
+def iso(isolation: Data) -> str:
     if not isolation["requested"]:
         return "-"
     return f"{isolation['granted']}/{isolation['requested']}{'!' * bool(isolation['degradations'])}"
 
 
-def _remark(paper: Paper, service: Data) -> str:
+def remark(paper: Paper, service: Data) -> str:
     """What the last column says; of a timed service that does not run, when it will is told first."""
-    timer, remark = service["timer"], _trouble(paper, service)
+    timer, remark = service["timer"], trouble(paper, service)
     if timer and service["state"] in ("stopped", "done", "failed"):
         due = f"next {clock(timer['next_wall'])}" if timer["next_wall"] is not None else "no time comes any more"
         remark = f"{due if timer['armed'] else 'timer not armed'}{', ' if remark else ''}{remark}"
     return remark
 
 
-def _trouble(paper: Paper, service: Data) -> str:
+def trouble(paper: Paper, service: Data) -> str:
     """The description of a service that is well, the reason of one that is not."""
     if service["state"] == "waiting":
         return waits(paper, service) or "about to start"
@@ -205,20 +161,12 @@ def cause(found: Data) -> str:
 
 def why(paper: Paper, chain: list[Data]) -> None:
     """A causal chain, nearest cause first, each link indented below what it caused."""
-    for depth, link in enumerate(chain):
+    for link in chain:
+        depth = link["depth"]
         arrow = ("  " * (depth - 1) + ("└ " if paper.rich else "` ")) if depth else ""
         state = paper.state(link["state"])
-        paper.line(f"{arrow}{link['label']} is {state} since {clock(link['wall'])}: {cause(link)}")
-
-
-def history(paper: Paper, services: list[Data]) -> None:
-    """The states of services, oldest first, each with its cause."""
-    for service in services:
-        for moment in service["history"]:
-            state = paper.state(moment["state"], f"{moment['state']:<9}")
-            paper.line(
-                f"{clock(moment['wall'])}  {service['label']}  {paper.mark(moment['state'])}{state}  {cause(moment)}"
-            )
+        rule = f"  ({escape(link['rule'])})" if link["rule"] else ""
+        paper.line(f"{arrow}{link['label']} is {state} since {clock(link['wall'])}: {cause(link)}{rule}")
 
 
 def result(paper: Paper, found: Data) -> None:
@@ -226,6 +174,7 @@ def result(paper: Paper, found: Data) -> None:
     text = {
         "done": found["state"] + " (frozen)" * (found["detail"] == "frozen"),
         "already": f"{found['state']} already",
+        "kept": f"{found['state']}: {found['detail']} needs it",
         "not-running": "not running",
         "armed": f"{found['state']}; its timer is armed: {found['detail']}",
         "disarmed": f"{found['state']}; its timer is disarmed",

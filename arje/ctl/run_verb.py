@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 def run(client: Client, args: Arguments, paper: Paper) -> int:
     """Start a command; with ``--wait`` show what it writes, and return its exit status."""
     label = args.label or (args.labels[0] if args.labels else "")
-    if len(args.labels) > 1 or (args.label and args.labels):
+    if (args.label and args.labels) or (args.inside and (label or args.card)):
         raise UsageError("run what? arjectl run [NAME] [options] -- COMMAND")
     if not args.command and not args.card:
         raise UsageError("run what? arjectl run -- COMMAND")
+    if args.inside:
+        from arje.ctl import enter
+
+        return enter.enter(client, args.inside, args.command, args, paper)
     asked = {"label": label, "command": args.command, "card": _card(args.card), "remain": args.remain}
     if not args.wait:
         found = client.call("Run", **asked)["result"]

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from arje.ctl.verb import Option
 
 
-def of_all() -> str:
-    """Return every verb in its group, and the options that all of them take."""
+def of_all(width: int | None = None) -> str:
+    """Return every verb in its group, and the options that all of them take; ``width`` is the terminal's."""
+    return _wrapped(_all(), width)
+
+
+def _all() -> str:
     width = max(map(len, VERBS))
     lines = ["usage: arjectl [options] [VERB [operands]]", "       arjectl SERVICE… VERB", ""]
     lines += ["Look at services and change them. Without a verb: status."]
@@ -28,8 +32,12 @@ def of_all() -> str:
     return "\n".join(lines)
 
 
-def of_verb(name: str) -> str:
-    """Return how a verb is written, what it takes, and how it ends."""
+def of_verb(name: str, width: int | None = None) -> str:
+    """Return how a verb is written, what it takes, and how it ends; ``width`` is the terminal's."""
+    return _wrapped(_verb(name), width)
+
+
+def _verb(name: str) -> str:
     from arje.ctl.exitcodes import meaning
 
     verb = VERBS[name]
@@ -53,3 +61,17 @@ def _options(options: Iterable[Option]) -> Iterator[str]:
     width = max(len(str(option)) for option in known)
     for option in known:
         yield f"  {option!s:<{width}}  {option.help}"
+
+
+def _wrapped(text: str, width: int | None) -> str:
+    """Break lines that are longer than a terminal, below where their last column begins."""
+    if width is None or width < 40:
+        return text
+    lines: list[str] = []
+    for line in text.splitlines():
+        start = line.rfind("  ") + 2 if line.startswith(" ") else 0
+        while len(line) > width and (place := line.rfind(" ", start + 1, width + 1)) > start:
+            lines.append(line[:place])
+            line = " " * start + line[place + 1 :]
+        lines.append(line)
+    return "\n".join(lines)

@@ -103,11 +103,13 @@ class Option:
 class Verb:
     """A verb: which function runs it (``module:function`` below arje.ctl), its group, what it is for, what it takes.
 
+    ``offline``: which function does it in a root where no manager runs, if it can be done there.
+
     ``aliases``: names that hands know from elsewhere. ``query``: it only looks. ``exits``: the codes (exitcodes.py) that it
     may end with beside those of every verb of its sort. ``manager``: yes, no, or maybe when it does without one.
     """
 
-    __slots__ = ("aliases", "exits", "group", "help", "manager", "operands", "options", "query", "run")
+    __slots__ = ("aliases", "exits", "group", "help", "manager", "offline", "operands", "options", "query", "run")
 
     def __init__(
         self,
@@ -120,6 +122,7 @@ class Verb:
         exits: tuple[int, ...] = (),
         query: bool = True,
         manager: str = "yes",
+        offline: str = "",
     ) -> None:
         self.run = run
         self.group = group
@@ -130,6 +133,7 @@ class Verb:
         self.exits = exits
         self.query = query
         self.manager = manager
+        self.offline = offline
 
     @property
     def command(self) -> Operand | None:

@@ -19,6 +19,7 @@ GLOBALS: Final = (
     Option("--user", "talk to the user's own manager"),
     Option("--system", "talk to the system's manager"),
     Option("--socket", "talk to the manager on this socket", "socket", "PATH"),
+    Option("--root", "talk to the manager of this root; where none runs, write its cards", "directory", "DIR"),
     Option("--json", "answer in JSON; what goes on: one object per line"),
     Option("--plain", "no glyphs, no colours, no progress"),
     Option("-q --quiet", "say nothing but what is wrong; the exit code tells"),
@@ -31,23 +32,27 @@ _ANY: Final = Operand("SERVICE", "service", "*")
 _SOME: Final = Operand("SERVICE", "service", "+")
 
 _STRICT: Final = Option("--strict", "degraded is an error (exit 154)")
+_NO_WAIT: Final = Option("--no-wait", "only ask for it; wait for nothing")
 _DRY: Final = Option("--dry-run", "tell what would be done, and do nothing")
 _FORCE: Final = Option("--force", "stop what needs them first")
 _FOLLOW: Final = Option("-f --follow", "show new ones as they come")
 _SINCE: Final = Option("--since", "not before this moment", "time", "TIME")
-_STARTING: Final = (_STRICT,)
+_STARTING: Final = (_NO_WAIT, _DRY, _STRICT)
+_DELAY: Final = Option("-d --delay", "look again so often (2)", "seconds", "SEC", default=2.0)
 _UP: Final = (153, 154)
 _REVERSE: Final = Option("--reverse", "what depends on it")
 
 
 def _sticks(name: str, help: str, now: str = "") -> Verb:
     options = (Option("--now", f"{now} them as well"),) if now else ()
-    return Verb(f"stick_verbs:{name}", "stick", help, _SOME, options=options, query=False)
+    offline = "offline:write" if name in ("enable", "disable", "mask", "unmask") else ""
+    return Verb(f"stick_verbs:{name}", "stick", help, _SOME, options=options, query=False, offline=offline)
 
 
 def _test(name: str, help: str, *exits: int) -> Verb:
     operands = () if name == "is_system_running" else (_SOME,)
-    return Verb(f"tests:{name}", "test", help, *operands, exits=exits)
+    offline = "offline:is_enabled" if name == "is_enabled" else ""
+    return Verb(f"tests:{name}", "test", help, *operands, exits=exits, offline=offline)
 
 
 _END: Final = (
@@ -68,7 +73,7 @@ def _shell(help: str) -> Verb:
 
 VERBS: Final[dict[str, Verb]] = {
     # -- look ----------------------------------------------------------------------------------------------------------
-    "status": Verb("look:status", "look", "the table of services, or some in detail", _ANY, exits=(3,)),
+    "status": Verb("status_table:status", "look", "the table of services, or some in detail", _ANY, exits=(3,)),
     "list": Verb("look:list_", "look", "labels and states", _ANY, aliases="ls list-units"),
     "show": Verb(
         *("look:show", "look", "every field of services", _ANY),
@@ -76,14 +81,28 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "cat": Verb("stick_verbs:cat", "look", "every file that made a card", _SOME),
     "why": Verb("look:why", "look", "the causal chain of a service's state", _ONE),
-    "history": Verb("look:history", "look", "the last states of services, and who or what put them there", _SOME),
+    "history": Verb("history:history", "look", "the last states of services, and who or what put them there", _SOME),
     "deps": Verb(
         *("look:deps", "look", "what a service depends on, as a tree", _ONE),
         aliases="list-dependencies",
         options=(_REVERSE,),
     ),
+    "graph": Verb(
+        *("graph:graph", "look", "services and the edges between them, of all or around some", _ANY),
+        options=(
+            Option(
+                *("-f --format", "how it is drawn (ascii)", "choice", "FORM"),
+                choices=("ascii", "dot", "mermaid", "svg", "json"),
+                default="ascii",
+            ),
+        ),
+    ),
+    "failed": Verb("look:failed", "look", "who has failed, or starts over and over, and why", _ANY, exits=(1,)),
     "ps": Verb("ps:ps", "look", "the processes of services, and what they use", _ANY),
-    "degradations": Verb("look:degradations", "look", "what was asked for and not granted, why, and the remedy", _ANY),
+    "top": Verb("watch:show", "look", "what services use, on a screen, with a log", _ANY, options=(_DELAY,)),
+    "degradations": Verb(
+        "losses:degradations", "look", "what was asked for and not granted, why, and the remedy", _ANY
+    ),
     "sockets": Verb("sockets:show", "look", "what is listened on, and for whom", _ANY, aliases="list-sockets"),
     "paths": Verb("sockets:show", "look", "which paths start which services", _ANY, aliases="list-paths"),
     "timers": Verb("timers:timers", "look", "when timed services run next, and ran last", _ANY, aliases="list-timers"),
@@ -96,7 +115,7 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "stop": Verb(
         *("act:stop", "run", "stop services, and disarm their timers", _SOME),
-        options=(_FORCE,),
+        options=(_NO_WAIT, _DRY, _FORCE),
         exits=(151,),
         query=False,
     ),
@@ -106,6 +125,8 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "reload": Verb(
         *("act:reload", "run", "let services read their configuration again", _SOME),
+        options=(_NO_WAIT, _DRY),
+        exits=(7,),
         query=False,
     ),
     "reload-or-restart": Verb(
@@ -120,6 +141,18 @@ VERBS: Final[dict[str, Verb]] = {
         exits=_UP,
         query=False,
     ),
+    "wake": Verb(
+        *("act:wake", "run", "start services that something which runs needs", _SOME),
+        options=(_NO_WAIT, _STRICT),
+        exits=_UP,
+        query=False,
+    ),
+    "release": Verb(
+        *("act:release", "run", "stop services that nothing which runs needs", _SOME),
+        options=(_NO_WAIT,),
+        exits=(151,),
+        query=False,
+    ),
     "kill": Verb(
         *("act:kill", "run", "send services a signal", _SOME),
         aliases="signal",
@@ -127,21 +160,36 @@ VERBS: Final[dict[str, Verb]] = {
             Option("-s --signal", "which one, by name or number (TERM)", "signal", "SIG", default="TERM"),
             Option("--whom", "whose processes (main)", "choice", choices=("main", "all"), default="main"),
         ),
+        exits=(7,),
         query=False,
     ),
-    "freeze": Verb("act:freeze", "run", "let no process of services run", _SOME, query=False),
-    "thaw": Verb("act:thaw", "run", "let frozen services run again", _SOME, query=False),
+    "freeze": Verb("act:freeze", "run", "let no process of services run", _SOME, exits=(7,), query=False),
+    "thaw": Verb("act:thaw", "run", "let frozen services run again", _SOME, exits=(7,), query=False),
     "run": Verb(
         *("run_verb:run", "run", "run a command as a service that goes when it has ended"),
         Operand("NAME", "name", "?"),
         Operand("COMMAND", "command", "*"),
         options=(
+            Option(
+                "--in",
+                "inside of this service, as arjectl shell",
+                "service",
+                "SERVICE",
+                dest="inside",
+            ),
             Option("--label", "what it is called (run-1, run-2, …)", "name", "NAME", default=""),
             Option("--card", "a card that the command is put into", "card", "FILE"),
             Option("--wait", "show what it writes, and end with its exit status"),
             Option("--remain", "keep its card until the next boot"),
         ),
-        exits=(6, 153),
+        exits=(6, 7, 153),
+        query=False,
+    ),
+    "shell": Verb(
+        *("enter:shell", "run", "be in a running service: a shell, or a command, in its namespaces and by its rules"),
+        _ONE,
+        Operand("COMMAND", "command", "*"),
+        exits=(7,),
         query=False,
     ),
     "set": Verb(
@@ -204,6 +252,12 @@ VERBS: Final[dict[str, Verb]] = {
         query=False,
     ),
     # -- config --------------------------------------------------------------------------------------------------------
+    "check": Verb(
+        *("manager_verbs:check", "config", "what is wrong with card files, or with the cards on disk"),
+        Operand("FILE", "card", "*"),
+        aliases="lint",
+        exits=(6,),
+    ),
     "plan": Verb(
         "plan_verbs:plan",
         "config",
@@ -236,6 +290,16 @@ VERBS: Final[dict[str, Verb]] = {
         exits=(6, 153, 154),
         query=False,
     ),
+    "edit": Verb(
+        *("edit:edit", "config", "change a card in your editor; it is checked before it is saved", _ONE),
+        options=(
+            Option("--drop-in", "only what is to be different, in a file of its own"),
+            Option("--now", "take it without asking"),
+            _STRICT,
+        ),
+        exits=(6, 153, 154, 155),
+        query=False,
+    ),
     "schema": Verb("look:schema", "config", "the JSON schema of a card"),
     "doctor": Verb("look:doctor", "config", "what this machine can isolate, and how to mend what it cannot"),
     # -- logs ----------------------------------------------------------------------------------------------------------
@@ -262,7 +326,21 @@ VERBS: Final[dict[str, Verb]] = {
         aliases="monitor",
         options=(_FOLLOW, Option("-n --lines", "so many (100; with --since: all)", "number", "N"), _SINCE),
     ),
+    "watch": Verb("watch:show", "logs", "services and events on a screen, as they change", _ANY, options=(_DELAY,)),
+    # -- boot ----------------------------------------------------------------------------------------------------------
+    "analyze": Verb(
+        *("analyze:analyze", "boot", "who took how long at the manager's start, and who waited for whom"),
+        Operand("WHAT", "topic", "", ("blame", "critical-chain", "plot")),
+        Operand("SERVICE", "service", "*"),
+        options=(Option("--apply", "at the latest apply instead"),),
+        exits=(1,),
+    ),
     # -- manager -------------------------------------------------------------------------------------------------------
+    "log-level": Verb(
+        *("manager_verbs:log_level", "manager", "how talkative the manager's own log is, or is to be"),
+        Operand("LEVEL", "topic", "?", ("debug", "info", "warning", "error")),
+        query=False,
+    ),
     "ping": Verb("look:ping", "manager", "whether a manager answers"),
     "version": Verb("look:version", "manager", "arjectl's own version", manager="no"),
     "completion": Verb(
@@ -280,7 +358,7 @@ VERBS: Final[dict[str, Verb]] = {
         *("act:target", "machine", "start a target and stop what it does not pull in"),
         Operand("TARGET", "target"),
         aliases="isolate",
-        options=(_STRICT,),
+        options=(_NO_WAIT, _STRICT),
         exits=_UP,
         query=False,
     ),

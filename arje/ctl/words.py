@@ -57,10 +57,15 @@ def size(count: int | None) -> str:
     return f"{value:.1f}T"
 
 
+def today() -> time.struct_time:
+    """Return the local time of now."""
+    return time.localtime()
+
+
 def clock(wall: float) -> str:
     """Return a local time of day, with the date when it is not today."""
-    moment, today = time.localtime(wall), time.localtime()
-    form = "%H:%M:%S" if moment[:3] == today[:3] else "%Y-%m-%d %H:%M:%S"
+    moment = time.localtime(wall)
+    form = "%H:%M:%S" if moment[:3] == today()[:3] else "%Y-%m-%d %H:%M:%S"
     return time.strftime(form, moment)
 
 
@@ -80,9 +85,12 @@ def many(count: int, word: str) -> str:
 
 def _has_glyphs(out: TextIO) -> bool:
     """Whether a terminal takes more than ASCII, as locale(7) has it: what is set first counts, else the encoding."""
-    import os
+    from arje.ctl.places import variable
 
-    named = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), out.encoding or "")
+    every, kind, language = map(variable, ("LC_ALL", "LC_CTYPE", "LANG"))
+    if kind == "C.UTF-8" and language:
+        kind = ""  # Python's own word, in the place of a locale that is not installed (PEP 538)
+    named = every or kind or language or out.encoding or ""
     return "utf8" in named.lower().replace("-", "")
 
 
@@ -94,10 +102,10 @@ class Paper:
         self.quiet = quiet
         self.rich = self.colour = False
         if out.isatty() and not plain:
-            import os
+            from arje.ctl.places import variable
 
             self.rich = _has_glyphs(out)
-            self.colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            self.colour = not variable("NO_COLOR") and variable("TERM") != "dumb"
 
     def line(self, text: str = "") -> None:
         """Write one line, unless nothing is to be said."""
@@ -120,6 +128,18 @@ class Paper:
     def beside(self, name: str, state: str) -> str:
         """Return a name with its state: the glyph where there are glyphs, and always the word."""
         return f"{escape(name)} {self.mark(state)}({self.state(state)})"
+
+    @property
+    def width(self) -> int | None:
+        """How many columns the terminal has; None without one, or when it does not say."""
+        if not self.rich:
+            return None
+        from posix import get_terminal_size
+
+        try:
+            return get_terminal_size(self._out.fileno()).columns or None
+        except OSError:
+            return None
 
     @property
     def back(self) -> str:

@@ -210,7 +210,7 @@ def _set_up_log(scene: Scene) -> None:
 
     where = scene.words.log or ("stderr" if scene.container else "kmsg")
     sinks = {"kmsg": console.put_in_kmsg, "console": console.put, "null": lambda data: True}
-    log.set_up(sinks.get(where) or (console.to_file(where) if where.startswith("/") else None), adjustable=True)
+    log.set_up(sinks.get(where) or (console.to_file(where) if where.startswith("/") else None))
     with contextlib.suppress(KeyError):
         log.set_level(scene.words.log_level or ("debug" if scene.words.debug else "info"))
 

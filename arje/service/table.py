@@ -108,6 +108,11 @@ class StateTable:
         old = self.get(label)
         return self._put(old, replace(old, incarnation=incarnation)) if old.incarnation else old
 
+    def hand_over(self, label: str, cause: StateCause) -> Service:
+        """Let a record say that somebody else wants the service by now; its state stays. Raise NoSuchService."""
+        old = self.get(label)
+        return self._put(old, replace(old, activation=cause))
+
     def forgive(self, label: str) -> Service:
         """Forget how often a service was started, as a start by hand does. Raise NoSuchService."""
         old = self.get(label)

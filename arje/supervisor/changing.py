@@ -38,6 +38,7 @@ class Changing:
     _changing: trio.Lock
     _trial: Trial | None = None
     changed_on_disk: bool
+    _applied: float | None
 
     if TYPE_CHECKING:
 
@@ -78,6 +79,7 @@ class Changing:
         step = wayback.step_of(supervisor, plan)
         if is_step := wayback.is_step(supervisor, plan):
             supervisor.history.push(step, plan, supervisor.cause(who))
+        self._applied = supervisor.host.now()
         try:
             touched = await taking.enact(supervisor, plan, who)
         except Exception:

@@ -14,6 +14,7 @@ import trio
 from arje import log
 from arje.card.card import Card
 from arje.card.command import Command
+from arje.card.soma import Stdio
 from arje.errors import IncarnationRefused, SetupFailed
 from arje.incarnate import beside
 from arje.incarnate.given import Given
@@ -48,6 +49,18 @@ class Ended:
         return f"{self.command}: killed after its time" if self.late else f"{self.command}: {self.exit}"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command reads and writes, instead of the service's log; ``terminal``: the path of its session's, or empty."""
+
+    stdio: Stdio
+    terminal: str = ""
+
+    def around(self, card: Card) -> Card:
+        """Return the card of a command that is there."""
+        return replace(card, soma=replace(card.soma, stdio=self.stdio, controlling_tty=self.terminal))
+
+
 async def run(
     supervisor: Supervisor,
     card: Card,
@@ -58,12 +71,13 @@ async def run(
     seconds: float = math.inf,
     env: tuple[tuple[str, str], ...] = (),
     network_only: bool = False,
+    place: Place | None = None,
 ) -> Ended:
     """Run a command for a service to its end; beside its ``running`` incarnation, or in a body of its own.
 
     ``role`` tells it apart from other commands that the service has at the same time. ``seconds`` bounds it, and so does
-    its own timeout. ``network_only``: it is arje's own, and shares nothing with the service but the network. Raises
-    nothing for what becomes of the command.
+    its own timeout. ``network_only``: it is arje's own, and shares nothing with the service but the network. ``place``:
+    where it reads and writes. Raises nothing for what becomes of the command.
     """
     told = [("ARJE_LABEL", card.label), *env]
     if running is not None and running.plan is not None:
@@ -76,6 +90,8 @@ async def run(
             ours = beside.in_network(replace(card, soma=running.plan.soma), command, role)
     else:
         ours = beside.of_command(card, command, role)
+    if place is not None:
+        ours = place.around(ours)
     limit = min(seconds, command.timeout or math.inf)
     with trio.move_on_after(limit) as patience:
         birth = Birth(supervisor, ours, Given(env=tuple(told)), log_of=card.label)

@@ -74,6 +74,29 @@ def tree(supervisor: Supervisor, label: str, *, reverse: bool) -> list[dict[str,
     return found
 
 
+def graph(supervisor: Supervisor, labels: frozenset[str] | None) -> dict[str, Any]:
+    """Return the services, and every edge between two of them: with ``labels`` only what these are connected with.
+
+    An edge that means several services is there once for each; what names nobody leads to a node without a state.
+    """
+    nodes: dict[str, str | None] = {}
+    found: list[dict[str, Any]] = []
+    for service in supervisor.table:
+        for kind, name, others in edges(supervisor, service.card):
+            if kind in ("required_by", "wanted_by"):
+                continue  # they are edges of those that they hook into
+            for other in others or (name,):
+                if labels is None or service.label in labels or other in labels:
+                    found.append({"label": service.label, "kind": kind, "other": other})
+    chosen = {each[end] for each in found for end in ("label", "other")} | (labels or set())
+    for service in supervisor.table:
+        if labels is None or service.label in chosen:
+            nodes[service.label] = service.state.value
+    for each in found:
+        nodes.setdefault(each["other"], None)
+    return {"nodes": [{"label": label, "state": state} for label, state in nodes.items()], "edges": found}
+
+
 def _node(supervisor: Supervisor, depth: int, kind: str, name: str, label: str | None, *, seen: bool) -> dict[str, Any]:
     known = label is not None and label in supervisor.table
     state = supervisor.table.get(label).state.value if known and label is not None else None

@@ -24,7 +24,9 @@ from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
 from arje.supervisor import awaiting, forecasts, harden, heal, live, snapshot, starts, stick, target
 from arje.supervisor.changing import Changing
+from arje.supervisor.columns import Columns
 from arje.supervisor.listening import Listening
+from arje.supervisor.looking import Looking
 from arje.supervisor.machine import OfMachine, Pid1
 from arje.supervisor.supervisor import Supervisor
 from arje.supervisor.written import Written
@@ -32,7 +34,7 @@ from arje.supervisor.written import Written
 LOG = log.logger()
 
 
-class Door(Listening, Written, Changing, OfMachine):
+class Door(Listening, Looking, Written, Changing, OfMachine):
     """One manager, as its clients see it."""
 
     def __init__(self, supervisor: Supervisor, directories: tuple[Path, ...], runtime_dir: Path, mode: str) -> None:
@@ -41,6 +43,8 @@ class Door(Listening, Written, Changing, OfMachine):
         self._runtime_dir = runtime_dir
         self._mode = mode
         self._began = supervisor.host.now()
+        self._applied: float | None = None
+        self._columns = Columns(supervisor)
         self._changing = trio.Lock()
         self.changed_on_disk = False
         self.pid1: Pid1 | None = None
@@ -123,6 +127,32 @@ class Door(Listening, Written, Changing, OfMachine):
     async def stop(self, labels: list[str], who: str, *, force: bool) -> list[dict[str, Any]]:
         """Stop services; refused for one that running services require, unless forced: then those stop first."""
         return [await self._stop(service.label, who, force=force) for service in self._named(labels)]
+
+    async def release(self, labels: list[str], who: str) -> list[dict[str, Any]]:
+        """Stop services unless something that runs needs them: those run on as theirs. Raises NoSuchService."""
+        idle = self._let_go(labels, who)
+        found = []
+        for service in self._named(labels):
+            if service.label in idle:
+                found.append(await self._stop(service.label, who, force=False))
+            else:
+                keeper = service.activation.who if service.activation else ""
+                found.append(self._result(service, "kept") | {"detail": keeper})
+        return found
+
+    async def wake(self, labels: list[str]) -> list[dict[str, Any]]:
+        """Start services that something which runs pulls in, as that would have. Raises NoSuchService."""
+        found = []
+        for service in self._named(labels):
+            wakers = self._wakers(service.label)
+            if service.is_up:
+                found.append(self._result(service, "already"))
+            elif wakers:
+                found += self._results(await starts.start(self._supervisor, [service], wakers[0]))
+            else:
+                hint = f"nothing that runs needs it: arjectl start {service.label}"
+                found.append(self._result(service, "failed") | {"detail": hint})
+        return found
 
     async def _stop(self, label: str, who: str, *, force: bool) -> dict[str, Any]:
         service = self._supervisor.table.get(label)
@@ -268,6 +298,7 @@ class Door(Listening, Written, Changing, OfMachine):
 
     async def freeze(self, labels: list[str], who: str, *, frozen: bool) -> list[dict[str, Any]]:
         """Freeze or thaw services (live.py). Raises NoSuchService."""
+        self._columns.froze.update(service.label for service in self._named(labels))
         return [
             self._result(service) | await live.freeze(self._supervisor, service, who, frozen=frozen)
             for service in self._named(labels)

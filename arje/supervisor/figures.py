@@ -55,3 +55,19 @@ def processes(supervisor: Supervisor, service: Service) -> dict[str, Any]:
             if share is not None
         ],
     }
+
+
+def now(supervisor: Supervisor, service: Service) -> dict[str, Any]:
+    """Return what a service uses now; of one that does not run, nothing but its state. Only who looks pays for this."""
+    outcome = supervisor.outcomes.get(service.label)
+    tree = [entry.pid for entry in outcome.processes()] if outcome else []
+    used = of_living(outcome, tree) if outcome else None
+    cpu = None if used is None or used.cpu_user is None else used.cpu_user + (used.cpu_system or 0.0)
+    return {
+        "label": service.label,
+        "state": service.state.value,
+        "processes": len(tree),
+        "memory": used.memory if used else None,
+        "cpu_s": cpu,
+        "at": supervisor.host.now(),
+    }

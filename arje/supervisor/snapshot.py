@@ -55,7 +55,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
         "masked": masked_by(card) or None,
         "pinned": card.pinned,
         "template": card.source.template or None,
-        "pid": running.pid if running and not _has_no_process(service) else None,
+        "pid": running.pid if running and not has_no_process(service) else None,
         "leader_pid": running.leader_pid if running else None,
         "setup_ms": running.setup_ms if running else None,
         "memory": _number(outcome, "memory.current"),
@@ -70,7 +70,7 @@ def brief(supervisor: Supervisor, service: Service) -> dict[str, Any]:
     }
 
 
-def _has_no_process(service: Service) -> bool:
+def has_no_process(service: Service) -> bool:
     """Whether a service is up though its process has ended, as scripted ones are: its number may be a stranger's by now."""
     return service.card.supervision.kind is Kind.SCRIPTED and service.state in (State.RUNNING, State.RELOADING)
 
@@ -295,7 +295,7 @@ def _body(outcome: Living | None, service: Service) -> dict[str, Any]:
     micros = next((int(line.split()[1]) for line in usage.splitlines() if line.startswith("usage_usec ")), None)
     tree = outcome.processes() if outcome else ()
     return {
-        "main": _main(running.pid) if running and not _has_no_process(service) else None,
+        "main": _main(running.pid) if running and not has_no_process(service) else None,
         "cgroup": running.cgroup if running else "",
         "namespaces": running.namespaces if running else {},
         "tasks": _tasks(outcome),

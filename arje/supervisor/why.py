@@ -21,11 +21,13 @@ _ON: Final = frozenset({State.STARTING, State.RUNNING, State.RELOADING, State.BA
 def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
     """Return the links of the chain as plain data. Raises NoSuchService."""
     table, found, seen = supervisor.table, list[dict[str, Any]](), set[str]()
-    waiting = [label]
+    waiting = [(label, 0)]
     while waiting:
-        service = table.get(waiting.pop(0))
+        name, depth = waiting.pop(0)
+        service = table.get(name)
         if service.label in seen:
             continue
+        mark = len(found)
         seen.add(service.label)
         who, detail = service.cause.who, service.cause.detail
         if service.state is State.WAITING:
@@ -38,11 +40,28 @@ def chain(supervisor: Supervisor, label: str) -> list[dict[str, Any]]:
         found.append(_link(service, who, detail))
         found += (_link(service, "cards.d", told) for told in broken(supervisor, service.label))
         found += (_link(service, "cards.d", told) for told in _namesakes(supervisor, service.label))
-        if who in table:
-            waiting.append(who)
+        found[mark:] = [link | {"depth": depth, "rule": ""} for link in found[mark:]]
+        found[mark]["rule"] = _rule(supervisor, service)
+        further = [who] if who in table else []
         if service.state is State.WAITING:
-            waiting += (other for wait in supervisor.needs.waits(service.label) for other in wait.providers)
+            further += (other for wait in supervisor.needs.waits(service.label) for other in wait.providers)
+        waiting[:0] = [(other, depth + 1) for other in further]  # each link right below what it caused
     return found
+
+
+def _rule(supervisor: Supervisor, service: Service) -> str:
+    """Return the place in a card of what made it so: file, line and field; empty where no card says it."""
+    source, field = service.card.source, ""
+    if service.state is State.WAITING:
+        field = next((wait.kind for wait in supervisor.needs.waits(service.label)), "")
+    elif service.state is State.BACKOFF:
+        field = "supervision.restart"
+    elif service.failure is not None and service.state in (State.FAILED, State.STOPPING):
+        field = service.failure.field or ("requires" if service.lost_dependency else "")
+    elif service.state is State.STOPPED and service.card.masked:
+        field = "masked"
+    line = source.line_of(field) if field else 0
+    return f"{source.file_of(field)}:{line}: {field}" if line else ""
 
 
 def _link(service: Service, who: str, detail: str) -> dict[str, Any]:

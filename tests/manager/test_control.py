@@ -162,6 +162,22 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
         ("Cat", {"label": "once"}),
         ("Cat", {"label": "copy@"}),
         ("ResetFailed", {"labels": ["broken"]}),
+        ("Table", {}),
+        ("Graph", {}),
+        ("Graph", {"labels": ["running"]}),
+        ("Analyze", {}),
+        ("Analyze", {"apply": True}),
+        ("Moving", {}),
+        ("Figures", {}),
+        ("Would", {"verb": "start", "labels": ["down", "running", "timed"]}),
+        ("Would", {"verb": "stop", "labels": ["running"]}),
+        ("GetLogLevel", {}),
+        ("SetLogLevel", {"level": "info"}),
+        ("Release", {"labels": ["down"]}),
+        ("Wake", {"labels": ["down", "running"]}),
+        ("Restart", {"labels": ["running"], "wait": False}),
+        ("Wait", {"labels": ["running"]}),
+        ("Enter", {"label": "running", "command": ["/bin/true"], "stdio": ["null", "null", "null"]}),
         ("Run", {"label": "run", "command": ["sh", "-c", "echo ran"]}),
     ]
     told = set()
@@ -347,7 +363,7 @@ async def test_a_bug_in_a_handler_is_answered_and_ends_nothing() -> None:
     ours, theirs = trio.socket.socketpair()
     client = trio.SocketStream(theirs)
     async with trio.open_nursery() as nursery:
-        connection = Connection(trio.SocketStream(ours), cast("Door", Broken()))
+        connection = Connection(trio.SocketStream(ours), cast("Door", Broken()), nursery)
         nursery.start_soon(connection.run, Counter())
         for _ in range(2):
             await client.send_all(b'{"method": "io.arje.Manager.GetManager"}\0')
