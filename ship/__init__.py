@@ -5,7 +5,10 @@ Everything is made below ``build/ship``, where downloads stay as well. Nothing h
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +19,15 @@ DIST: Final = BUILD / "dist"
 
 class CannotShip(Exception):
     """Something that is needed to build is not here and could not be had; the text says what to do."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Build while nobody else does: tests that run beside each other share what is built. Not to be nested (flock(2))."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def run(*words: str | Path, cwd: Path | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ship import CannotShip, deb, wheel
+from ship import CannotShip, alone, deb, wheel
 
 
 def main(words: list[str]) -> int:
@@ -14,11 +14,12 @@ def main(words: list[str]) -> int:
         print(f"usage: python -m ship {'|'.join(makers)}", file=sys.stderr)
         return 2
     try:
-        for path in makers[words[0]]():
-            print(path)
+        with alone():
+            made = makers[words[0]]()
     except CannotShip as error:
         print(f"ship: {error}", file=sys.stderr)
         return 1
+    print("\n".join(map(str, made)))
     return 0
 
 
