@@ -25,7 +25,7 @@ from {module} import {function}
 
 sys.exit({function}())
 """
-_COMMANDS: Final = {"arje": ("arje.init.main", "command"), "arjectl": ("arje.ctl.main", "main")}
+_COMMANDS: Final = {"arje": ("arje.init.main", "command"), "arjectl": ("arje.ctl.main", "run")}
 #: File of the tree → its place in the package.
 _FILES: Final = {
     "ship/login/arje.sh": "etc/profile.d/arje.sh",
