@@ -11,7 +11,7 @@ from typing import Final
 from arje import __version__
 from ship import ROOT
 
-_MAINTAINER: Final = "The arje authors <authors@arje.io>"
+_MAINTAINER: Final = "The arje authors <arje@localhost>"
 _CONTROL: Final = """Package: arje
 Version: {version}
 Architecture: {arch}
