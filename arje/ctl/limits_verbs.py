@@ -37,8 +37,6 @@ def _changes(words: list[str]) -> dict[str, str]:
         if not equals or not name or name in changes:
             raise UsageError(f"{word!r}: write each limit once, as NAME=VALUE: memory_max=256M")
         changes[name] = value
-    if not changes:
-        raise UsageError("nothing to set: write NAME=VALUE behind the service: memory_max=256M")
     return changes
 
 
