@@ -2,8 +2,8 @@
 
 A log must not be able to stop the one who writes it: lines go into a bounded queue, and one thread writes them. A reader
 that has gone, a full disk or a pipe that nobody empties costs lines, which are counted and told, and nothing else. Each
-time that the thread wakes, the loop has to wait for the interpreter's lock: so once awake it lets lines gather for a
-moment, and a line that finds it awake wakes nobody.
+time that the thread wakes, the loop has to wait for the interpreter's lock: so once awake it looks again a moment
+later, and a line that finds it awake wakes nobody.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class Writer:
             if not self._items:  # a line that comes after this look rings
                 self._bell.get()
             self._sleeps = False
-            time.sleep(_GATHER)
             items = [self._items.popleft() for _ in range(len(self._items))]
             self._put_lines([item for item in items if isinstance(item, str)])
             for item in items:
                 if isinstance(item, threading.Event):
                     item.set()
+            time.sleep(_GATHER)
 
     def _put_lines(self, lines: list[str]) -> None:
         if not lines:

@@ -108,6 +108,12 @@ class Manager:
         """What the manager itself logged."""
         return (self.directory / "manager.log").read_text(errors="replace")
 
+    def await_said(self, text: str) -> None:
+        """Wait until the manager has logged this; its log is written a moment later than things happen."""
+        end = time.monotonic() + 30
+        while text not in self.said():
+            assert time.monotonic() < end, f"it never said {text!r}:\n{self.said()}"
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self.client.call(method, **parameters)
 

@@ -161,7 +161,7 @@ def test_what_a_killed_manager_has_left_is_told_and_ended_by_the_next(place: Pat
     first.process.wait()
     second = Manager(first.directory)
     try:
-        assert "killing what a manager that died has left" in second.said()
+        second.await_said("killing what a manager that died has left")
         assert f"manager={first.process.pid}" in second.said()
         assert second.settle("a")["pid"] != pid
         assert not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text()

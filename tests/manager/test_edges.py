@@ -342,7 +342,7 @@ def test_a_quorum_is_borne_lost_for_its_grace(manage: Manage, told: Path) -> Non
     told.write_text("now\n")
     manager.until("n1", lambda s: s["state"] == "failed")
     assert manager.show("web")["pid"] == before["pid"]
-    assert "too few are up" in manager.said()
+    manager.await_said("too few are up")
     start(manager, "n1")
     assert manager.show("web")["pid"] == before["pid"]
 

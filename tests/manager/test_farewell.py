@@ -38,7 +38,7 @@ def run(place: Path, **cards: str) -> Manager:
 def test_arje_exits_as_its_main_service_did_and_leaves_nothing(place: Path, card: str, status: int) -> None:
     manager = run(place, main=card, beside=SLEEP, bad="enabled = false\n" + sh("exit 9"))
     assert manager.process.wait(30) == status, manager.said()
-    assert "event=state service=beside old=stopping new=stopped cause=main" in manager.said()
+    manager.await_said("event=state service=beside old=stopping new=stopped cause=main")
     assert "Traceback" not in manager.said()
     assert manager.stop() == status
     assert left_over(manager) == []
@@ -52,7 +52,7 @@ def test_arje_ends_when_a_limit_is_hit_whose_card_says_so(place: Path, action: s
     keep = f'[supervision]\nrestart = "always"\n{FLAKY % action}'
     manager = run(place, flaky=sh("exit 3") + keep, beside=SLEEP)
     assert manager.process.wait(30) == status, manager.said()
-    assert "event=state service=beside old=stopping new=stopped cause=flaky" in manager.said()
+    manager.await_said("event=state service=beside old=stopping new=stopped cause=flaky")
     asked = f'event="arje ends, the machine does not" asked={action}'
     assert (asked in manager.said()) == (action in ("reboot", "poweroff"))
     assert "Traceback" not in manager.said()

@@ -231,7 +231,7 @@ def test_the_second_start_of_a_manager_judges_no_card_and_a_broken_cache_costs_n
     cache = manager.runtime / "cards.cache"
     while not cache.exists():
         pass
-    assert "judged=3" in manager.said()
+    manager.await_said("judged=3")
     assert manager.stop() == 0
     for damage, said in ((None, "judged=0"), (b"garbage", "judged=3"), (None, "judged=0")):
         if damage:
@@ -239,7 +239,7 @@ def test_the_second_start_of_a_manager_judges_no_card_and_a_broken_cache_costs_n
         second = Manager(manager.directory, fresh=True)
         try:
             assert second.settle("web@2")["state"] == "running"
-            assert said in second.said()
+            second.await_said(said)
             maps = Path(f"/proc/{second.process.pid}/maps").read_text()
             assert ("pydantic_core" in maps) == (said != "judged=0")
         finally:
@@ -261,7 +261,7 @@ def test_what_an_apply_has_judged_the_next_manager_knows(manage: Manage) -> None
     second = Manager(manager.directory)
     try:
         assert second.settle("b")["state"] == "running"
-        assert "judged=0" in second.said()
+        second.await_said("judged=0")
     finally:
         assert second.stop() == 0
 

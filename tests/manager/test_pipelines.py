@@ -185,7 +185,7 @@ def test_what_nobody_has_read_when_arje_ends_is_told(manage: Manage) -> None:
     manager = manage({"p": to("c", "echo 1234; exec sleep infinity"), "c": sh("exec sleep infinity")})
     manager.until("p", lambda p: p["piped_to"]["waiting"] == 5)
     assert manager.stop() == 0
-    assert "bytes_for_c=5" in manager.said()
+    manager.await_said("bytes_for_c=5")
 
 
 def test_a_pipe_to_itself_is_refused(place: Path) -> None:

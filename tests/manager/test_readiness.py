@@ -92,7 +92,7 @@ def test_the_message_of_a_stranger_does_not_count(manage: Manage) -> None:
     # the loop answers in the order of what arrives: after this the messages have been heard
     manager.call("Ping")
     assert manager.show("a")["state"] == "starting"
-    assert "its sender is not one of the service's" in manager.said()
+    manager.await_said("its sender is not one of the service's")
 
 
 @pytest.mark.parametrize(("access", "state"), [("all", "running"), ("main", "failed")])

@@ -183,7 +183,7 @@ def test_rollback_works_after_a_restart_of_the_manager(place: Path) -> None:
         assert manager.ctl("rollback").returncode == 1  # there is none before that
         manager = again(manager)  # its files still hold what was undone: the steps lead nowhere from there
         assert len(manager.json("rollback", "--list")) == 1
-        assert "the cards were changed while arje was away" in manager.said()
+        manager.await_said("the cards were changed while arje was away")
     finally:
         manager.stop()
 
@@ -205,7 +205,7 @@ def test_what_was_kept_and_is_not_ours_or_corrupt_is_not_believed(place: Path) -
             manager = Manager(place, "--state-dir", str(place / "state"))
             assert len(manager.json("rollback", "--list")) == 1
             manager.stop()
-            assert "earlier sets of cards are not known" in manager.said()
+            manager.await_said("earlier sets of cards are not known")
         kept.write_bytes(text)
         manager = Manager(place, "--state-dir", str(place / "state"))
         assert len(manager.json("rollback", "--list")) == 2
@@ -221,4 +221,4 @@ def test_a_directory_of_state_that_cannot_be_is_told_and_hurts_nobody(manage: Ma
     assert manager.ctl("apply").returncode == 0
     assert manager.ctl("rollback").returncode == 0
     assert manager.stop() == 0
-    assert "rollback will not know of this step after a restart" in manager.said()
+    manager.await_said("rollback will not know of this step after a restart")

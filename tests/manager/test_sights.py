@@ -161,7 +161,7 @@ def test_only_what_is_written_from_a_level_on_is_written(manage: Manage) -> None
     manager.call("Restart", labels=["a"])
     manager.stop()
     assert manager.said().count("event=state") > before
-    assert "level=debug event=state service=a old=waiting new=starting" in manager.said()
+    manager.await_said("level=debug event=state service=a old=waiting new=starting")
 
 
 def test_who_moves_is_told_with_what_it_waits_for(manage: Manage) -> None:

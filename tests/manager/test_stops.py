@@ -174,7 +174,7 @@ def test_a_stray_that_hides_ends_with_the_manager(manage: Manage) -> None:
     stop(manager, "a")
     assert manager.stop() == 0
     assert not alive(stray)
-    assert "killed what services have left" in manager.said()
+    manager.await_said("killed what services have left")
 
 
 def test_another_service_of_the_same_manager_is_no_stray(manage: Manage) -> None:
