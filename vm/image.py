@@ -22,9 +22,9 @@ from vm import BUILD, HERE, bytecode, kernel, python
 from vm.cpio import Tree
 
 ROOT: Final = HERE.parent
-#: Loaded by stage 0, as nothing asks for them by name; the others come by modprobe(8) when they are wanted.
-LOADED: Final = ("virtio_pci", "virtio_blk", "brd")
-ON_DEMAND: Final = ("overlay", "veth", "bridge", "ext4", "crc32c_generic", "virtio_net", "i6300esb")
+#: Loaded by stage 0 where there is such a device, as nothing asks for them; the others come by modprobe(8) when wanted.
+LOADED: Final = ("virtio_pci", "virtio_blk")
+ON_DEMAND: Final = ("brd", "overlay", "veth", "bridge", "ext4", "crc32c_generic", "virtio_net", "i6300esb")
 LIBRARIES: Final = "/usr/lib/x86_64-linux-gnu"
 #: Opened by name when a card has a filter: no program is linked with it.
 _SECCOMP: Final = f"{LIBRARIES}/libseccomp.so.2"

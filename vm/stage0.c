@@ -1,14 +1,14 @@
 /*
- * /init of the initramfs: a static program that mounts what Python needs to start, loads the modules that /etc/modules
- * lists, looks whether all is there that /etc/arje/needs lists, and becomes arje. Python without /dev/urandom dies, and a
- * kernel whose init misses a library panics without a word about it; so what is missing is said on the console, and a
- * shell there lets somebody mend it.
+ * /init of the initramfs: a static program that mounts what Python needs to start, loads the drivers of virtio that
+ * /etc/modules lists, looks whether all is there that /etc/arje/needs lists, and becomes arje. Python without
+ * /dev/urandom dies, and a kernel whose init misses a library panics without a word about it; so what is missing is
+ * said on the console, and a shell there lets somebody mend it.
  *
  * $ARJE_INIT, a word of the kernel's command line, names another Python module to become.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,9 +69,27 @@ static void open_console(void) {
         close(fd);
 }
 
+/* Whether there is a device of virtio's: a module takes long to be verified, and longer where processors are emulated. */
+static int has_virtio(void) {
+    char path[300], vendor[8] = "";
+    int found = 0;
+    struct dirent *device;
+    DIR *devices = opendir("/sys/bus/pci/devices");
+    while (devices != NULL && !found && (device = readdir(devices)) != NULL) {
+        snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/vendor", device->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        found = fd >= 0 && read(fd, vendor, 6) == 6 && strcmp(vendor, "0x1af4") == 0;
+        if (fd >= 0)
+            close(fd);
+    }
+    if (devices != NULL)
+        closedir(devices);
+    return found;
+}
+
 static void load_modules(void) {
     char line[256];
-    FILE *list = fopen("/etc/modules", "re");
+    FILE *list = has_virtio() ? fopen("/etc/modules", "re") : NULL;
     while (list != NULL && fgets(line, sizeof line, list) != NULL) {
         line[strcspn(line, "\n")] = '\0';
         int fd = open(line, O_RDONLY | O_CLOEXEC);
