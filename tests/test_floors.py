@@ -19,6 +19,7 @@ FLOORS = {
     "native": 1,
     "kernel": 2,
     "card": 2,
+    "imports": 3,
     "service": 3,
     "incarnate": 3,
     "supervisor": 4,

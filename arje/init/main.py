@@ -73,6 +73,11 @@ def main(argv: list[str] | None = None) -> int:
             from arje.init.run import main_run
 
             return main_run(words[1:])
+        if words[:1] == ["import"]:
+            from arje.imports.command import main_import
+            from arje.service.order import Graph
+
+            return main_import(words[1:], lambda cards: Graph(cards).check())
         if words[:1] == ["doctor"]:
             from arje.init.doctor import main_doctor
 
