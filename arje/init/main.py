@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runtime-dir", type=Path, metavar="DIR", help="socket, lock and logs (default: by user)")
     made.add_argument("--state-dir", type=Path, metavar="DIR", help="what outlives the manager (default: by user)")
     made.add_argument("--ready-fd", type=int, metavar="N", help="write a newline to this descriptor once it serves")
+    made.add_argument("--metrics-socket", type=Path, metavar="PATH", help="serve metrics over HTTP on this unix socket")
     made.add_argument(
         "--record",
         type=Path,
@@ -134,4 +135,6 @@ def decided(options: argparse.Namespace, *, user: bool) -> Options:
     cards = tuple(card.absolute() for card in cards)
     cache = None if options.runtime_dir else paths.user_cache() if user else paths.SYSTEM_CACHE
     record = options.record.absolute() if options.record else None
-    return Options(runtime.absolute(), cards, user, state.absolute(), options.ready_fd, cache, record)
+    metrics = options.metrics_socket.absolute() if options.metrics_socket else None
+    fd = options.ready_fd
+    return Options(runtime.absolute(), cards, user, state.absolute(), fd, cache, record, metrics=metrics)
