@@ -300,7 +300,13 @@ async def _shell(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _schema(door: Door, call: Call) -> dict[str, Any]:
-    return {"schema": door.schema()}
+    if not (verb := call.text("output", "")):
+        return {"schema": door.schema()}
+    from arje.control.outputs import OUTPUTS, schema_of
+
+    if verb not in OUTPUTS:
+        raise InvalidParameter("output")
+    return {"schema": schema_of(verb)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +378,7 @@ METHODS: Final[dict[str, Method]] = {
     "Boot": Method(_boot),
     "End": Method(_end, ("way", "words", "force"), True),
     "Shell": Method(_shell, ("label",), True),
-    "Schema": Method(_schema),
+    "Schema": Method(_schema, ("output",)),
     "Table": Method(sights.table),
     "Graph": Method(sights.graph, ("labels",)),
     "Analyze": Method(sights.analyze, ("apply",)),
