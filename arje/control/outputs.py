@@ -47,6 +47,12 @@ OUTPUTS: Final[dict[str, str]] = {
     "logs": "lines Line",
     "events": "lines Event",
     "metrics": "[]MetricFamily",
+    "boot": "?Booted",
+    **dict.fromkeys(
+        ("poweroff", "reboot", "halt", "kexec", "soft-reboot", "switch-root", "exit"),
+        "(way: string, who: string, services: int)",
+    ),
+    **dict.fromkeys(("rescue", "emergency"), _RESULTS),
     "ping": "(version: string, pid: int)",
     "version": "(version: string)",
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from arje.init.daemon import Options
 
 
-_OTHERS = (["check"], ["run"], ["doctor"], ["replay"])
+_OTHERS = (["check"], ["run"], ["doctor"], ["replay"], ["import"])
 
 
 def parser() -> argparse.ArgumentParser:
