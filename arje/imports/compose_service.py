@@ -116,7 +116,7 @@ def _words(field: Field) -> list[str]:
 def _command(draft: Draft, fields: dict[str, Field]) -> None:
     entry, command = fields.get("entrypoint"), fields.get("command")
     words = (_words(entry) if entry else []) + (_words(command) if command else [])
-    if words:
+    if words and not (entry is None and words[0].startswith("-")):
         field = entry or command
         assert field is not None
         if entry:
@@ -132,6 +132,8 @@ def _command(draft: Draft, fields: dict[str, Field]) -> None:
     ask = f"docker image inspect -f '{{{{.Config.Entrypoint}}}} {{{{.Config.Cmd}}}}' {image}"
     draft.lost(place, "the image's own command", f"it is not in this file; write it here and enable the card: {ask}")
     draft.fields["payload.exec"] = "/bin/false"
+    if words and command:  # options alone: they are the entrypoint's
+        draft.kept(command.place, "command", "payload.argv", words)
     draft.note("payload.exec", f"write the image's own command: {ask}")
     draft.fields["enabled"] = False
 
@@ -289,6 +291,7 @@ _KEYS: Final[dict[str, Callable[[Draft, Field], None]]] = {
     "scale": _copies,
     "profiles": _profiles,
     "security_opt": _security,
+    "init": lambda draft, field: draft.kept(field.place, f"init: {field.text}"),  # every pid namespace has one
     "read_only": _only_true("soma.read_only_root"),
 }
 _HANDLED: Final = (
@@ -302,7 +305,6 @@ _WHY: Final = {
     "labels": "nobody reads them here; extensions = {…} keeps them",
     "networks": "services share the host's network",
     "expose": "services share the host's network",
-    "init": "arje puts a first process into every pid namespace",
     "pull_policy": "arje pulls no images",
     "platform": "arje pulls no images",
     "tty": 'write stdout = "tty:/dev/ttyN" for a terminal',

@@ -23,6 +23,8 @@ SOURCES = {
     "openrc": "openrc/init.d",
     "sysv": "sysv",
     "compose": "compose/compose.yaml",
+    "compose-wordpress": "compose-wordpress/docker-compose.yml",
+    "compose-monitoring": "compose-monitoring/compose.yml",
     "procfile": "procfile/Procfile",
 }
 

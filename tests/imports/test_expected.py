@@ -43,7 +43,7 @@ def test_every_card_passes_arje_check(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_the_format_is_known_by_its_content(kind: str) -> None:
-    assert report_of(GIVEN / SOURCES[kind])["from"] == kind
+    assert report_of(GIVEN / SOURCES[kind])["from"] == (kind if kind == "s6-rc" else kind.partition("-")[0])
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arje.errors import CardError
 from arje.imports.yaml import load
 from arje.imports.yaml_nodes import Mapping, Node, Scalar, Sequence
-from tests.imports.importing import GIVEN
+from tests.imports.importing import GIVEN, SOURCES
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
@@ -68,8 +68,9 @@ def test_it_reads_what_pyyaml_reads(name: str) -> None:
     assert read(SAMPLES[name]) == expected
 
 
-def test_it_reads_the_compose_file_as_pyyaml_does() -> None:
-    text = (GIVEN / "compose/compose.yaml").read_text()
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("compose")])
+def test_it_reads_compose_files_as_pyyaml_does(name: str) -> None:
+    text = (GIVEN / SOURCES[name]).read_text()
     assert read(text) == theirs(text)
 
 
