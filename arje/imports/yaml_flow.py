@@ -29,6 +29,7 @@ _ESCAPES: Final = {
     "N": "\x85",
     "_": "\xa0",
 }
+_PLAIN: Final = re.compile(r"(?:[^\s,\[\]{}:#]|:(?=[^\s,\[\]{}])|(?<=\S)#|[ \t]+(?=[^\s,\[\]{}:#]))+")
 _CODES: Final = {"x": 2, "u": 4, "U": 8}
 
 
@@ -163,13 +164,20 @@ class Flow:
             self._fail(f"no comma before {self._line[self._column :][:40]!r}", "separate with commas")
 
     def _flow_plain(self) -> Scalar:
-        found = re.compile(r"(?:[^\s,\[\]{}:#]|:(?=[^\s,\[\]{}])|(?<=\S)#|[ \t]+(?=[^\s,\[\]{}:#]))+").match(
-            self._line, self._column
-        )
-        if found is None:
+        line, parts = self._row + 1, list[str]()
+        while found := _PLAIN.match(self._line, self._column):
+            parts.append(found[0].strip())
+            self._column = found.end()
+            if self._line[self._column :].strip() or self._row + 1 >= len(self._lines):
+                break
+            below = self._lines[self._row + 1]
+            column = len(below) - len(below.lstrip())
+            if not _PLAIN.match(below, column) or below[column] in "\"'&*!":
+                break
+            self._row, self._column = self._row + 1, column  # it goes on there
+        if not parts:
             self._fail(f"{self._line[self._column]!r} has no place here", "write it in quotes")
-        self._column = found.end()
-        return Scalar(found[0].strip(), self._row + 1)
+        return Scalar(" ".join(parts), line)
 
     def _quoted(self, quote: str) -> Scalar:
         line, start = self._row, self._column

@@ -133,7 +133,9 @@ def test_definitions_of_s6_rc_start_in_their_order(manage: Manage, place: Path) 
         (base / name / "type").write_text(f"{kind}\n")
     (base / "init" / "up").write_text(f"foreground {{ echo setting up }} touch {place}/up\n")
     (base / "init" / "down").write_text(f"rm {place}/up\n")
-    script(base / "db" / "run", f"#!/bin/sh\ntest -e {place}/up || exit 1\necho db is up\nexec sleep 1000\n")
+    script(
+        base / "db" / "run", f"#!/bin/sh\ntest -e {place}/up || exit 1\nexec sh -c 'echo db is up; exec sleep 1000'\n"
+    )
     (base / "db" / "dependencies").write_text("init\n")
     (base / "all" / "contents").write_text("db\n")
     manager = manage(imported(base))
