@@ -131,7 +131,7 @@ class _Asked:
     def __init__(self, host: str, words: list[str]) -> None:
         self.host = host
         root = os.path.abspath(__file__).rsplit("/", 3)[0]  # noqa: PTH100 - no pathlib here: it costs
-        command = [sys.executable, "-c", _START, root, "-H", host, *words]
+        command = [sys.executable, "-P", "-c", _START, root, "-H", host, *words]
         self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.said: dict[IO[bytes], bytes] = {}
         self.out = b""
