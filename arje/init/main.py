@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the manager's own options."""
     made = argparse.ArgumentParser(
         prog="arje",
-        description="Init and service supervisor; see arje check, arje run, arje import, arje doctor, arje replay, arjectl.",
+        description="Init and service supervisor; see arje check, run, import, doctor, replay, and arjectl.",
     )
     made.add_argument("--version", action="version", version=f"arje {arje.__version__}")
     made.add_argument("--user", action="store_true", help="be a user's own manager (the default for ordinary users)")
