@@ -15,6 +15,15 @@ _WORDS: Final = "[string]string"
 OUTPUTS: Final[dict[str, str]] = {
     "status": "(manager: Manager, services: []Service)",
     **dict.fromkeys(("list", "show"), "[]Service"),
+    "failed": "[]Service",
+    "graph": "(nodes: []GraphNode, edges: [](first: string, then: string, kinds: []string))",
+    **dict.fromkeys(("top", "watch"), "[]UsedNow"),
+    **dict.fromkeys(("release", "wake"), _RESULTS),
+    "analyze": "?(span: ?Span, starts: []TimedStart)",
+    "check": "[]Problem",
+    "edit": "Applied",
+    "shell": "(exit_code: ?int, detail: string)",
+    "log-level": "(level: string)",
     "cat": "[](file: string, text: string, problem: ?string)",
     "why": "[]Reason",
     "history": "[string][]Moment",
@@ -58,6 +67,10 @@ OUTPUTS: Final[dict[str, str]] = {
 }
 #: Verbs that may answer something else as well: with an operand, with an option.
 _ALSO: Final = {
+    **dict.fromkeys(
+        ("start", "stop", "restart", "try-restart", "reload", "reload-or-restart", "trigger"),
+        "[]Change",  # --dry-run
+    ),
     "plan": "(forecasts: []Prediction, changes: ?[]Change, problems: []Problem)",
     "rollback": "[]CardSet",
     "apply": "CardPlan",

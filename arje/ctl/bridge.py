@@ -9,7 +9,7 @@ from arje.ctl.exitcodes import Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket
     from typing import Final
 
     from arje.ctl.arguments import Arguments
@@ -35,7 +35,7 @@ def bridge(client: Client, args: Arguments, paper: Paper) -> int:
             sock.sendall(data)
 
 
-def _pass(sock: socket.socket) -> bool:
+def _pass(sock: socket) -> bool:
     data = sock.recv(_PIECE)
     while data:
         try:

@@ -15,6 +15,7 @@ import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import Final
 
 PREFIX: Final = "ssh:"
@@ -34,7 +35,7 @@ class Link:
         command = [*ssh(), "-T", "--", self.host, "arjectl", *map(shlex.quote, options), "bridge"]
         self._child = subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno())
         theirs.close()
-        self.sock = ours
+        self.sock: _socket.socket = ours
 
     def why(self) -> str:
         """Return why it has ended, in words; what ssh or the other arjectl had to say is on stderr already."""

@@ -21,7 +21,7 @@ Manage = Callable[..., Manager]
 #: Verbs that write no JSON of their own.
 NONE = {"bridge", "completion"}
 #: Verbs that no test says to the manager of this machine; what answers them is held against its description elsewhere.
-END = {"poweroff", "reboot", "halt", "kexec", "soft-reboot", "switch-root", "exit", "rescue", "emergency"}
+END = {"poweroff", "reboot", "halt", "kexec", "soft-reboot", "switch-root", "exit", "rescue", "emergency", "edit"}
 CARDS = {
     "a": 'wants = ["t"]\nprovides = ["x"]\n' + sh("echo one; exec sleep infinity", "rlimits = {nofile = 100}"),
     "bad": "enabled = false\n" + sh("exit 3"),
@@ -42,6 +42,14 @@ LINES: dict[str, list[list[str]]] = {
     "history": [["a"]],
     "deps": [["group"], ["a", "--reverse"]],
     "ps": [[]],
+    "failed": [[]],
+    "graph": [[]],
+    "top": [[]],
+    "watch": [[]],
+    "analyze": [["blame"], ["blame", "--apply"]],
+    "check": [[]],
+    "log-level": [[]],
+    "shell": [["a", "true"]],
     "degradations": [[]],
     "sockets": [[]],
     "paths": [[]],
@@ -64,7 +72,9 @@ LINES: dict[str, list[list[str]]] = {
     "plan": [[], ["a"], ["weak"]],
     "rollback": [["--list"], []],
     "import": [["{place}/Procfile", "--check"]],
-    "start": [["bad", "weak"], ["nobody"]],
+    "wake": [["a"]],
+    "release": [["bad"]],
+    "start": [["--dry-run", "a"], ["bad", "weak"], ["nobody"]],
     "trigger": [["t"]],
     "restart": [["a"]],
     "try-restart": [["bad"]],
