@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 
-from arje.ctl.exitcodes import Query
+from arje.ctl.exitcodes import Action, Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def metrics(client: Client, args: Arguments, paper: Paper) -> int:
 
 
 def import_(client: Client | None, args: Arguments, paper: Paper) -> int:
-    """Become ``arje import``: it knows cards, and needs more than the standard library."""
+    """Let ``arje import`` do it: it knows cards, and needs more than the standard library."""
     words: list[str] = []
     for name in ("check", "force", "strict", "json"):
         words += [f"--{name}"] if getattr(args, name) else []
@@ -39,5 +40,13 @@ def import_(client: Client | None, args: Arguments, paper: Paper) -> int:
     words += [f"--to={args.to}"] if args.to else []
     # Not -m: who stands in somebody else's directory must not run what lies there as "arje".
     root = os.path.abspath(__file__).rsplit("/", 3)[0]  # noqa: PTH100 - no pathlib here: it costs
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-c", _START, root, "import", *words, "--", *args.labels])
+    command = [sys.executable, "-P", "-c", _START, root, "import", *words, "--", *args.labels]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        print(f"arjectl: arje import cannot be run: {error.strerror}", file=sys.stderr)
+        return Action.FAILED
+    for line in done.stdout.splitlines():
+        paper.line(line)
+    sys.stderr.write(done.stderr)
+    return done.returncode
