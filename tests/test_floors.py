@@ -19,6 +19,7 @@ FLOORS = {
     "native": 1,
     "kernel": 2,
     "card": 2,
+    "imports": 3,
     "service": 3,
     "incarnate": 3,
     "supervisor": 4,
@@ -70,5 +71,7 @@ def test_nothing_but_the_trampoline_starts_processes(path: Path) -> None:
     if path.name == "build.py":
         return
     source = path.read_text()
+    if path.parent.name == "ctl" and path.name in ("ssh.py", "hosts.py", "exchange_verbs.py"):
+        return  # arjectl's: no reaper is in its process that could steal ssh's status
     for forbidden in ("import subprocess", "os.fork", "trio.run_process", "preexec_fn", "os.posix_spawn"):
         assert forbidden not in source, f"{path} uses {forbidden}"

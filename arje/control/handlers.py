@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from arje.card.unreadable import Unreadable
 from arje.control import sights
@@ -15,12 +15,16 @@ from arje.service.ways import Way
 from arje.supervisor.awaiting import GOALS
 from arje.supervisor.machine import SHELLS
 
+if TYPE_CHECKING:
+    from arje.supervisor.metrics import Family
+
 
 class Door(Sights, Protocol):
     """What the manager offers (supervisor/door.py); plain data in and out."""
 
     def manager(self) -> dict[str, Any]: ...
     def services(self, labels: list[str], *, full: bool) -> list[dict[str, Any]]: ...
+    async def metrics(self) -> list[Family]: ...
     def problems_of(self, label: str) -> list[dict[str, Any]]: ...
     async def look(self, labels: list[str]) -> None: ...
     def why(self, label: str) -> list[dict[str, Any]]: ...
@@ -88,6 +92,23 @@ async def _ping(door: Door, call: Call) -> dict[str, Any]:
 
 async def _get_manager(door: Door, call: Call) -> dict[str, Any]:
     return {"manager": door.manager()}
+
+
+async def _metrics(door: Door, call: Call) -> dict[str, Any]:
+    form = call.text("form", "openmetrics")
+    if form not in ("openmetrics", "prometheus", "families"):
+        raise InvalidParameter("form")
+    from arje.control.exposition import openmetrics, prometheus  # who is never asked does without
+
+    told = await door.metrics()
+    if form == "families":
+        return {"families": [_with_tables(family) for family in told]}
+    return {"text": openmetrics(told) if form == "openmetrics" else prometheus(told)}
+
+
+def _with_tables(family: Family) -> dict[str, Any]:
+    samples = [{"suffix": each.suffix, "labels": dict(each.labels), "value": each.value} for each in family.samples]
+    return {"name": family.name, "type": family.type, "help": family.help, "unit": family.unit, "samples": samples}
 
 
 async def _list(door: Door, call: Call) -> dict[str, Any]:
@@ -279,7 +300,13 @@ async def _shell(door: Door, call: Call) -> dict[str, Any]:
 
 
 async def _schema(door: Door, call: Call) -> dict[str, Any]:
-    return {"schema": door.schema()}
+    if not (verb := call.text("output", "")):
+        return {"schema": door.schema()}
+    from arje.control.outputs import OUTPUTS, schema_of
+
+    if verb not in OUTPUTS:
+        raise InvalidParameter("output")
+    return {"schema": schema_of(verb)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +335,7 @@ STREAMS: Final[dict[str, Stream]] = {
 METHODS: Final[dict[str, Method]] = {
     "Ping": Method(_ping),
     "GetManager": Method(_get_manager),
+    "Metrics": Method(_metrics, ("form",)),
     "List": Method(_list, ("labels", "full", "look")),
     "Why": Method(_why, ("label",)),
     "Deps": Method(_deps, ("label", "reverse")),
@@ -350,7 +378,7 @@ METHODS: Final[dict[str, Method]] = {
     "Boot": Method(_boot),
     "End": Method(_end, ("way", "words", "force"), True),
     "Shell": Method(_shell, ("label",), True),
-    "Schema": Method(_schema),
+    "Schema": Method(_schema, ("output",)),
     "Table": Method(sights.table),
     "Graph": Method(sights.graph, ("labels",)),
     "Analyze": Method(sights.analyze, ("apply",)),

@@ -56,7 +56,7 @@ async def serve(path: Path, door: Door, *, task_status: trio.TaskStatus[None]) -
         before = os.umask(0o177)  # nobody connects between bind and chmod
         sock.bind(str(path))
         os.umask(before)
-        _open_to_group(path)
+        open_to_group(path)
         sock.listen(128)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
         open_of: Counter[int] = Counter()
@@ -74,7 +74,7 @@ async def serve(path: Path, door: Door, *, task_status: trio.TaskStatus[None]) -
             path.unlink()
 
 
-def _open_to_group(path: Path) -> None:
+def open_to_group(path: Path) -> None:
     """Let the members of the group ``arje`` read, where the system's administrator has made one.
 
     Not everybody: what services write and their command lines may hold secrets.

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Final
 
+    from arje.ctl.ssh import Link
+
 INTERFACE: Final = "io.arje.Manager"
 
 
@@ -43,6 +45,13 @@ class Client:
         self.patience: tuple[float, Callable[[], None]] | None = None
         self._timeout = timeout
         self._buffer = bytearray()
+        self._link: Link | None = None
+        if str(path).startswith("ssh:"):
+            from arje.ctl.ssh import Link
+
+            self._link = Link(str(path))
+            self._socket = self._link.sock
+            return
         self._socket = socket(AF_UNIX, SOCK_STREAM)
         self._socket.settimeout(timeout)
         try:
@@ -92,7 +101,7 @@ class Client:
         except TimeoutError:
             raise TimedOut from None
         except OSError as error:
-            raise Unreachable(f"the manager on {self.path} hung up: {error.strerror}") from error
+            raise self._hung_up(error) from error
 
     def _receive(self) -> tuple[dict[str, Any], bool]:
         place = self._buffer.find(0)
@@ -134,11 +143,23 @@ class Client:
                 look()
                 continue
             except OSError as error:
-                raise Unreachable(f"the manager on {self.path} hung up: {error.strerror}") from error
+                raise self._hung_up(error) from error
             if not data:
-                raise Unreachable(f"the manager on {self.path} hung up")
+                raise self._hung_up()
             return data
+
+    @property
+    def raw(self) -> socket:
+        """The connection itself."""
+        return self._socket
+
+    def _hung_up(self, error: OSError | None = None) -> Unreachable:
+        if self._link is not None:
+            return Unreachable(f"{self._link.host}: {self._link.why()}")
+        return Unreachable(f"the manager on {self.path} hung up{f': {error.strerror}' if error else ''}")
 
     def close(self) -> None:
         """Hang up."""
+        if self._link is not None:
+            self._link.close()
         self._socket.close()

@@ -7,6 +7,8 @@ from arje.ctl.exitcodes import Query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from arje.ctl.arguments import Arguments
     from arje.ctl.client import Client
     from arje.ctl.words import Paper
@@ -89,11 +91,26 @@ def doctor(client: Client, args: Arguments, paper: Paper) -> int:
     return Query.TRUE
 
 
+def _schema(client: Client, args: Arguments) -> Any:
+    if not args.output:
+        return client.call("Schema")["schema"]
+    from arje.ctl.arguments import UsageError
+    from arje.ctl.client import CallError
+    from arje.ctl.verbs import NAMES
+
+    try:
+        return client.call("Schema", output=NAMES.get(args.output, args.output))["schema"]
+    except CallError as error:
+        if error.name != "InvalidParameter":
+            raise
+        raise UsageError(f"no verb {args.output!r} writes JSON (arjectl --help lists the verbs)") from error
+
+
 def schema(client: Client, args: Arguments, paper: Paper) -> int:
     """The JSON schema of a card."""
     import json
 
-    paper.line(json.dumps(client.call("Schema")["schema"], indent=None if args.json else 2))
+    paper.line(json.dumps(_schema(client, args), indent=None if args.json else 2))
     return Query.TRUE
 
 

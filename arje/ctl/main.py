@@ -30,6 +30,12 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # what a locale cannot write is shown as Python writes it
     try:
         args = parse(words)
+        if args.host:  # or several: they are asked in their own way
+            from arje.ctl import hosts
+
+            if (elsewhere := hosts.asked(words, args)) is not None:
+                return elsewhere
+            args = parse(hosts.on_one(words, args))
     except UsageError as error:
         return complain("usage", str(error), Action.USAGE, in_json="--json" in words)
     try:

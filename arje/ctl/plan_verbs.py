@@ -127,7 +127,9 @@ def rollback(client: Client, args: Arguments, paper: Paper) -> int:
     except CallError as error:
         if error.name != "CannotSet":
             raise
-        paper.line("; ".join(f"{each['message']} ({each['remedy']})" for each in error.parameters["problems"]))
+        text = "; ".join(f"{each['message']} ({each['remedy']})" for each in error.parameters["problems"])
+        told = {"error": error.name, "message": text, "code": int(Action.FAILED)}
+        in_json(paper, told) if args.json else paper.line(text)
         return Action.FAILED
     if args.json:
         in_json(paper, found)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def cells(paper: Paper, service: Data) -> tuple[str, ...]:
+    """Return what each column of the table says of a service."""
     state = service["state"]
     if state == "backoff" and service["backoff_in_s"] is not None:
         state = f"backoff {duration(service['backoff_in_s'] + 0.999)}"

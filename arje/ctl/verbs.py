@@ -20,6 +20,7 @@ GLOBALS: Final = (
     Option("--system", "talk to the system's manager"),
     Option("--socket", "talk to the manager on this socket", "socket", "PATH"),
     Option("--root", "talk to the manager of this root; where none runs, write its cards", "directory", "DIR"),
+    Option("-H --host", "on another machine, over ssh; several: -H a -H b, or -H a,b", "host", "[USER@]HOST"),
     Option("--json", "answer in JSON; what goes on: one object per line"),
     Option("--plain", "no glyphs, no colours, no progress"),
     Option("-q --quiet", "say nothing but what is wrong; the exit code tells"),
@@ -31,6 +32,7 @@ _MAYBE: Final = Operand("SERVICE", "service", "?")
 _ANY: Final = Operand("SERVICE", "service", "*")
 _SOME: Final = Operand("SERVICE", "service", "+")
 
+_FOREIGN: Final = ("supervisord", "runit", "s6", "s6-rc", "dinit", "openrc", "sysv", "compose", "procfile")
 _STRICT: Final = Option("--strict", "degraded is an error (exit 154)")
 _NO_WAIT: Final = Option("--no-wait", "only ask for it; wait for nothing")
 _DRY: Final = Option("--dry-run", "tell what would be done, and do nothing")
@@ -300,7 +302,24 @@ VERBS: Final[dict[str, Verb]] = {
         exits=(6, 153, 154, 155),
         query=False,
     ),
-    "schema": Verb("look:schema", "config", "the JSON schema of a card"),
+    "schema": Verb(
+        *("look:schema", "config", "the JSON schema of a card, or of what a verb writes with --json"),
+        options=(Option("--output", "of what this verb writes", "text", "VERB", default=""),),
+    ),
+    "import": Verb(
+        *("exchange_verbs:import_", "config", "services of other supervisors to cards, and what of them was kept"),
+        Operand("PATH", "file", "+"),
+        options=(
+            Option("--from", "what they are for (by what is in them)", "choice", choices=_FOREIGN),
+            Option("--to", "write the cards into this directory, all or none", "directory", "DIR"),
+            Option("--force", "write over files that are there"),
+            Option("--check", "only report; write nothing"),
+            Option("--strict", "what is approximated or dropped is an error (exit 154)"),
+        ),
+        exits=(6, 154),
+        query=False,
+        manager="no",
+    ),
     "doctor": Verb("look:doctor", "config", "what this machine can isolate, and how to mend what it cannot"),
     # -- logs ----------------------------------------------------------------------------------------------------------
     "logs": Verb(
@@ -341,6 +360,17 @@ VERBS: Final[dict[str, Verb]] = {
         Operand("LEVEL", "topic", "?", ("debug", "info", "warning", "error")),
         query=False,
     ),
+    "metrics": Verb(
+        *("exchange_verbs:metrics", "manager", "figures of every service, as monitoring systems read them"),
+        options=(
+            Option(
+                *("--form", "OpenMetrics, or Prometheus' older text (openmetrics)", "choice"),
+                choices=("openmetrics", "prometheus"),
+                default="openmetrics",
+            ),
+        ),
+    ),
+    "bridge": Verb("bridge:bridge", "manager", "stdin and stdout are the manager's socket: the far end of -H"),
     "ping": Verb("look:ping", "manager", "whether a manager answers"),
     "version": Verb("look:version", "manager", "arjectl's own version", manager="no"),
     "completion": Verb(

@@ -46,7 +46,8 @@ class Options:
     """What the command line decided. ``cards``: directories, the later overriding the earlier. ``state_dir``: for what
     outlives the manager. ``ready_fd`` gets a newline, and is closed, when the socket serves and the enabled services are
     on their way. ``cache``: where the compiled cards are kept, in the runtime directory unless it says where.
-    ``record``: the file in which every input is written down. ``duties``: what pid 1 has to do beside."""
+    ``record``: the file in which every input is written down. ``duties``: what pid 1 has to do beside. ``metrics``: a
+    socket for scrapers."""
 
     runtime_dir: Path
     cards: tuple[Path, ...]
@@ -56,6 +57,7 @@ class Options:
     cache: Path | None = None
     record: Path | None = None
     duties: Duties | None = None
+    metrics: Path | None = None
 
     @property
     def signals(self) -> tuple[int, ...]:
@@ -145,6 +147,10 @@ async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> Non
         compiled.tell(catalogue.memory, why)
         nursery.start_soon(compiled.keep, catalogue.cache, catalogue.memory)
         nursery.start_soon(kept_history.keep, supervisor, options.state_dir / paths.SETS_NAME)
+        if options.metrics:
+            from arje.control.scrape import serve_metrics  # most managers have none
+
+            await nursery.start(serve_metrics, options.metrics, door.metrics)
         await nursery.start(serve, paths.socket_of(options.runtime_dir), door)
         LOG.info("ready", socket=str(paths.socket_of(options.runtime_dir)), services=len(supervisor.table))
         if options.duties is not None:

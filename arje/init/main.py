@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from arje.init.daemon import Options
 
 
-_OTHERS = (["check"], ["run"], ["doctor"], ["replay"])
+_OTHERS = (["check"], ["run"], ["doctor"], ["replay"], ["import"])
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the manager's own options."""
     made = argparse.ArgumentParser(
         prog="arje",
-        description="Init and service supervisor; see arje check, arje run, arje doctor, arje replay, arjectl.",
+        description="Init and service supervisor; see arje check, run, import, doctor, replay, and arjectl.",
     )
     made.add_argument("--version", action="version", version=f"arje {arje.__version__}")
     made.add_argument("--user", action="store_true", help="be a user's own manager (the default for ordinary users)")
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runtime-dir", type=Path, metavar="DIR", help="socket, lock and logs (default: by user)")
     made.add_argument("--state-dir", type=Path, metavar="DIR", help="what outlives the manager (default: by user)")
     made.add_argument("--ready-fd", type=int, metavar="N", help="write a newline to this descriptor once it serves")
+    made.add_argument("--metrics-socket", type=Path, metavar="PATH", help="serve metrics over HTTP on this unix socket")
     made.add_argument(
         "--record",
         type=Path,
@@ -73,6 +74,11 @@ def main(argv: list[str] | None = None) -> int:
             from arje.init.run import main_run
 
             return main_run(words[1:])
+        if words[:1] == ["import"]:
+            from arje.imports.command import main_import
+            from arje.service.order import Graph
+
+            return main_import(words[1:], lambda cards: Graph(cards).check())
         if words[:1] == ["doctor"]:
             from arje.init.doctor import main_doctor
 
@@ -129,4 +135,6 @@ def decided(options: argparse.Namespace, *, user: bool) -> Options:
     cards = tuple(card.absolute() for card in cards)
     cache = None if options.runtime_dir else paths.user_cache() if user else paths.SYSTEM_CACHE
     record = options.record.absolute() if options.record else None
-    return Options(runtime.absolute(), cards, user, state.absolute(), options.ready_fd, cache, record)
+    metrics = options.metrics_socket.absolute() if options.metrics_socket else None
+    fd = options.ready_fd
+    return Options(runtime.absolute(), cards, user, state.absolute(), fd, cache, record, metrics=metrics)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -22,6 +22,7 @@ from arje.incarnation import as_json
 from arje.kernel.report import as_report
 from arje.service.record import FailureReason, Service
 from arje.service.state import WITH_PROCESS, State
+from arje.service.tally import Tally
 from arje.supervisor import awaiting, forecasts, harden, heal, live, snapshot, starts, stick, target
 from arje.supervisor.changing import Changing
 from arje.supervisor.columns import Columns
@@ -30,6 +31,9 @@ from arje.supervisor.looking import Looking
 from arje.supervisor.machine import OfMachine, Pid1
 from arje.supervisor.supervisor import Supervisor
 from arje.supervisor.written import Written
+
+if TYPE_CHECKING:
+    from arje.supervisor.metrics import Family
 
 LOG = log.logger()
 
@@ -48,6 +52,8 @@ class Door(Listening, Looking, Written, Changing, OfMachine):
         self._changing = trio.Lock()
         self.changed_on_disk = False
         self.pid1: Pid1 | None = None
+        self._tally = Tally()
+        supervisor.table.subscribe(self._tally.heard)
 
     # -- look ----------------------------------------------------------------------------------------------------------
 
@@ -70,6 +76,12 @@ class Door(Listening, Looking, Written, Changing, OfMachine):
             "templates": sorted(self._supervisor.catalogue.templates),
             "boot": self.pid1.brief() if self.pid1 is not None else None,
         }
+
+    async def metrics(self) -> list[Family]:
+        """Return the figures of the manager and of every service (metrics.py)."""
+        from arje.supervisor.metrics import families  # who is never asked does without
+
+        return await families(self._supervisor, self._tally, self.manager())
 
     def problems_of(self, label: str) -> list[dict[str, Any]]:
         """Return what is wrong with the card that would have this label, as when it was last loaded."""

@@ -35,6 +35,9 @@ NO_MACHINE = "no machine's and no container's first"
 NO_PROCESS = "it has no process to change; arjectl start down, arjectl why down"
 
 
+PROCFILE: Final = ROOT / "tests/imports/given/procfile/Procfile"
+
+
 class Row(NamedTuple):
     """How a verb is written, and what it says to services in a state that is not what it is for: words → code, text."""
 
@@ -109,6 +112,9 @@ ROWS: Final = {
         "blame", {"blame --apply": (1, "No cards have been applied"), "": (2, "blame, critical-chain, plot")}
     ),
     "log-level": Row("", {"loud": (2, "none of debug, info, warning, error")}),
+    "import": Row(f"{PROCFILE} --check", {"": (2, "PATH is missing"), "/none --check": (6, "cannot be read")}),
+    "metrics": Row("", {"--form xml": (2, "none of openmetrics, prometheus")}),
+    "bridge": Row(""),
     "ping": Row(""),
     "version": Row(""),
     "completion": Row("bash", {"csh": (2, "is none of bash, zsh, fish")}),
@@ -122,7 +128,7 @@ ROWS: Final = {
 #: Verbs that change something, but not in the way that their row uses them.
 CHANGES: Final = {"log-level": "info", "rollback": "", "reset-failed": "bad"}
 #: Verbs that only look, though they wait, or edit the user's own files.
-ANYBODY: Final = frozenset({"wait", "edit"})
+ANYBODY: Final = frozenset({"wait", "edit", "import"})
 
 
 def words(verb: str, operands: str = "") -> list[str]:

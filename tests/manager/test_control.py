@@ -115,6 +115,7 @@ def test_every_answer_is_what_the_description_says(manage: Manage) -> None:
             for name in (
                 "Ping",
                 "GetManager",
+                "Metrics",
                 "List",
                 "Logs",
                 "Events",
