@@ -12,7 +12,7 @@ from arje.control.outputs import OUTPUTS
 _HEAD: Final = """\
 # The manager's interface
 
-arje answers on a unix socket that speaks [Varlink](https://varlink.org): JSON objects, each ended by a NUL byte. arjectl
+arje answers on a unix socket that speaks Varlink (https://varlink.org): JSON objects, each ended by a NUL byte. arjectl
 has no other way in; whatever it can do, any program can. This page is made from the description that the socket itself
 gives (`org.varlink.service.GetInterfaceDescription`), so that it cannot be behind it.
 
@@ -112,7 +112,8 @@ systemd's `varlinkctl call /run/arje/io.arje io.arje.Manager.Ping '{}'` works as
 
 def page() -> str:
     """Return the text of docs/varlink.md."""
-    return "\n".join(_lines(manager())) + "\n"
+    text = "\n".join(_lines(manager())) + "\n"
+    return text.replace("[](", "[] (")  # which Markdown, or who looks for its links, takes for a link
 
 
 def _lines(interface: Interface) -> Iterator[str]:
