@@ -83,11 +83,16 @@ _DATA = st.recursive(
 
 
 @given(st.dictionaries(_WORD.filter(str.strip), _DATA, min_size=1, max_size=4), st.booleans())
-def test_it_reads_back_whatever_pyyaml_writes(data: Any, flow: bool) -> None:
+def test_it_reads_back_what_pyyaml_writes_or_refuses_it_within_brackets(data: Any, flow: bool) -> None:
     text = yaml.dump(data, default_flow_style=flow, allow_unicode=True)
     if "? " in text or "!!" in text:
         return  # complex keys are not read, and say so
-    assert read(text) == data
+    try:
+        found = read(text)
+    except CardError:
+        assert flow, text  # it may refuse what is broken over lines within brackets, and never misreads it
+        return
+    assert found == data
 
 
 REFUSED = {
