@@ -5,7 +5,9 @@ Options may stand anywhere before a ``--``, also between the services (``arjectl
 
 from __future__ import annotations
 
-from arje.ctl.verbs import GLOBALS, NAMES, VALUED, VERBS
+from arje.ctl.everywhere import GLOBALS
+from arje.ctl.valued import VALUED
+from arje.ctl.verbs import NAMES, VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

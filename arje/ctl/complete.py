@@ -7,7 +7,9 @@ Whatever goes wrong gives no words: a completion must never write over a command
 from __future__ import annotations
 
 from arje.ctl.arguments import verb_first
-from arje.ctl.verbs import GLOBALS, NAMES, VALUED, VERBS
+from arje.ctl.everywhere import GLOBALS
+from arje.ctl.valued import VALUED
+from arje.ctl.verbs import NAMES, VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from arje.ctl.everywhere import GLOBALS
 from arje.ctl.verb import GROUPS, KINDS
-from arje.ctl.verbs import GLOBALS, VERBS
+from arje.ctl.verbs import VERBS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,21 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-#: Options that every verb takes.
-GLOBALS: Final = (
-    Option("-h --help", "tell what there is, and end"),
-    Option("--version", "tell arjectl's own version, and end"),
-    Option("--user", "talk to the user's own manager"),
-    Option("--system", "talk to the system's manager"),
-    Option("--socket", "talk to the manager on this socket", "socket", "PATH"),
-    Option("--root", "talk to the manager of this root; where none runs, write its cards", "directory", "DIR"),
-    Option("-H --host", "on another machine, over ssh; several: -H a -H b, or -H a,b", "host", "[USER@]HOST"),
-    Option("--json", "answer in JSON; what goes on: one object per line"),
-    Option("--plain", "no glyphs, no colours, no progress"),
-    Option("-q --quiet", "say nothing but what is wrong; the exit code tells"),
-    Option("--timeout", "wait this long for the manager (exit 152)", "seconds", "SEC"),
-)
-
 _ONE: Final = Operand("SERVICE", "service")
 _MAYBE: Final = Operand("SERVICE", "service", "?")
 _ANY: Final = Operand("SERVICE", "service", "*")
@@ -407,15 +392,3 @@ VERBS: Final[dict[str, Verb]] = {
 }
 #: Every name of a verb to the verb's own.
 NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
-
-
-def _valued() -> frozenset[str]:
-    """The options that take a value; one that is a flag to another verb is a flag until the verb is known."""
-    options = [option for verb in VERBS.values() for option in verb.options]
-    flags = {name for option in options if option.kind == "flag" for name in option.names}
-    return frozenset(
-        name for option in (*GLOBALS, *options) if option.kind != "flag" for name in option.names if name not in flags
-    )
-
-
-VALUED: Final = _valued()
