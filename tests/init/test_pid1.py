@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from arje.ctl.client import CallError
-from arje.kernel import process
-from tests.conftest import ROOT, Manager, sh
+from arje.kernel import cgroup, process
+from tests.conftest import ROOT, Manager, needs_cgroup, sh
 from tests.ctl.idl import Interface
 from tests.init.machine import Booted, until
 
@@ -490,3 +490,25 @@ def test_an_ordinary_user_may_be_pid_1_of_a_container(place: Path) -> None:
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 5, done.stderr
     assert "boot: " not in done.stderr  # what it may not do is the host's business
+
+
+@needs_cgroup
+def test_two_machines_that_share_a_cgroup_leave_each_other_s_services_alone(container: Boot) -> None:
+    shared = cgroup.own()
+    assert shared is not None
+    if (shared / "cgroup.type").exists():
+        pytest.skip("only the root of the hierarchy has room for the processes of two beside their services")
+    cards = {name: SLEEP for name in "abc"}
+    one, other = (up(container(cards, group=shared)) for _ in range(2))
+    assert "this cgroup is another manager's: taking another" in other.said()
+    groups = [each.call("List", full=True)["services"][0]["cgroup"] for each in (one, other)]
+    names = [Path(group).parent.name for group in groups]
+    assert re.fullmatch(r"arje(-\d+)?", names[0])
+    assert re.fullmatch(r"arje-\d+", names[1])
+    assert names[0] != names[1]
+    other.send(signal.SIGTERM)
+    assert other.wait() == 0
+    assert [(each["state"], each["restarts"]) for each in one.call("List")["services"]] == [("running", 0)] * 3
+    one.send(signal.SIGTERM)
+    assert one.wait() == 0
+    assert not [name for name in names if (shared / name).exists()]
