@@ -47,7 +47,7 @@ for node in null zero full random urandom tty; do : > dev/$node; mount --bind /d
 : > dev/console; mount --bind "$CONSOLE" dev/console
 if [ -z "$BARE" ]; then mount -t proc proc proc; mount --bind proc/sys proc/sys; mount -o remount,bind,ro proc/sys; fi
 eval "$FURNISH"
-if [ -n "$GROUP" ]; then echo 0 > "$GROUP/cgroup.procs"; fi
+[ -z "$GROUP" ] || echo 0 > "$GROUP/cgroup.procs" || :
 exec unshare --cgroup chroot . "$@"
 """
 
@@ -71,6 +71,17 @@ def own_group() -> Path | None:
         if own is not None:
             return Path(tempfile.mkdtemp(prefix="arje-machine.", dir=own))
     return None
+
+
+def _remove(group: Path) -> None:
+    """Remove a machine's cgroup: on a loaded host its last processes take their time to go."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return discard(Cgroup(group))
+        except OSError:
+            if time.monotonic() > end:
+                raise
 
 
 class Booted:
@@ -222,4 +233,4 @@ class Booted:
         os.close(self.master)
         self.master = -1
         if self._group is not None:
-            discard(Cgroup(self._group))
+            _remove(self._group)
