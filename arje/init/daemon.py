@@ -23,6 +23,7 @@ from arje.init import runtime
 from arje.init.watch import watch_cards
 from arje.kernel import cgroup
 from arje.kernel.capabilities import CapabilitySet
+from arje.kernel.claim import claim
 from arje.service.ways import OF_PID1, Way
 from arje.supervisor import compiled, kept_history, transient
 from arje.supervisor.cards import starts_by_itself
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from arje.init.duties import Duties
 
 LOG = log.logger()
+_MANAGERS: Final = 100  # of one name in one cgroup
 COURTESY: Final = 5.0  # seconds between TERM and KILL for what is no service's, in a machine's end
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -123,14 +125,22 @@ def _cgroup_base(options: Options, before: int) -> Path | None:
     ``before`` is the pid of the runtime directory's last owner, 0 when it left in good order.
     """
     name = runtime.cgroup_name(options.runtime_dir, user=options.user)
-    base = cgroup.find_base(name)
-    if base is None:
-        return None
-    left = cgroup.Cgroup(base)
-    if pids := left.pids():
-        LOG.warning("killing what a manager that died has left", manager=before, processes=len(pids), cgroup=str(base))
-    discard(left)
-    return cgroup.find_base(name)
+    for number in range(1, _MANAGERS + 1):
+        base = cgroup.find_base(name, number)
+        if base is None:
+            return None
+        if holder := claim(base):
+            LOG.warning("this cgroup is another manager's: taking another", cgroup=str(base), holder=holder)
+            continue
+        left = cgroup.Cgroup(base)
+        if pids := left.pids():
+            killed = {"manager": before, "processes": len(pids), "cgroup": str(base)}
+            LOG.warning("killing what a manager that died has left", **killed)
+        discard(left)
+        if (base := cgroup.find_base(name, number)) is not None and not claim(base):
+            return base
+    LOG.error("no cgroup is free: services have none", tried=_MANAGERS, name=name)
+    return None
 
 
 async def _main(options: Options, supervisor: Supervisor, reaper: Reaper) -> None:

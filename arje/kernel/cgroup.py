@@ -57,8 +57,10 @@ def place_of(path: Path) -> str:
     return "/"
 
 
-def find_base(name: str) -> Path | None:
+def find_base(name: str, number: int = 1) -> Path | None:
     """Make and return the directory for this manager's services; None when there is no writable cgroup2.
+
+    ``number``: which one of several managers of this name that meet here.
 
     It lies beside the manager's own processes, never above them, as a cgroup with limits for its children may hold no
     processes itself (the no-internal-process rule). Controllers are handed down where the kernel lets us.
@@ -66,7 +68,7 @@ def find_base(name: str) -> Path | None:
     place = own_place(name)
     if place is None:
         return None
-    base = place / name
+    base = place / (name if number == 1 else f"{name}-{number}")
     try:
         base.mkdir(exist_ok=True)
     except OSError:

@@ -30,7 +30,7 @@ from tests.conftest import ROOT
 
 SPACES = (
     *("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"),
-    *("--mount", "--net", "--uts", "--ipc", "--cgroup"),
+    *("--mount", "--net", "--uts", "--ipc"),
 )
 PATIENCE = 20.0  # seconds
 #: Makes the root at $1 and becomes "$@" in it; CONSOLE is the terminal, PARTS what is bound besides /usr.
@@ -47,7 +47,8 @@ for node in null zero full random urandom tty; do : > dev/$node; mount --bind /d
 : > dev/console; mount --bind "$CONSOLE" dev/console
 if [ -z "$BARE" ]; then mount -t proc proc proc; mount --bind proc/sys proc/sys; mount -o remount,bind,ro proc/sys; fi
 eval "$FURNISH"
-exec chroot . "$@"
+[ -z "$GROUP" ] || echo 0 > "$GROUP/cgroup.procs" || :
+exec unshare --cgroup chroot . "$@"
 """
 
 
@@ -72,9 +73,21 @@ def own_group() -> Path | None:
     return None
 
 
+def _remove(group: Path) -> None:
+    """Remove a machine's cgroup: on a loaded host its last processes take their time to go."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return discard(Cgroup(group))
+        except OSError:
+            if time.monotonic() > end:
+                raise
+
+
 class Booted:
     """A machine. ``cards`` are written to /etc/arje/cards.d (label → text), ``furnish`` is shell that runs in its root
     before arje does, ``bare``: not even /proc is mounted there (its /proc/sys is read-only else: most of it is the host's).
+    ``group`` is the cgroup that is the root of its own, else a new one is made.
     ``words`` are what a kernel, or a container's maker, gives to init."""
 
     def __init__(
@@ -87,6 +100,7 @@ class Booted:
         command: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
         bare: bool = False,
+        group: Path | None = None,
     ) -> None:
         self.root = place / "root"
         self.shared = place / "shared"
@@ -98,15 +112,15 @@ class Booted:
         tty.setraw(slave)
         self._said = b""
         self.may_fail = False
+        self._group = None if group else own_group()
+        group = group or self._group
         parts = [str(ROOT), str(self.shared), sys.base_prefix, str(Path(sys.prefix).resolve())]
         parts = [part for part in dict.fromkeys(parts) if not part.startswith("/usr")]
         mine = f"mkdir -p etc/arje run; mount --rbind {self.shared} mnt; ln -s /mnt/cards etc/arje/cards.d\n"
         run = [*command] or [sys.executable, "-m", "arje", *words]
         script = ["sh", "-c", SCRIPT, "sh", str(self.root), "sh", "-c", f"cd {ROOT} && exec {shlex.join(run)}"]
-        self.group = own_group()
-        enter = ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(self.group / "cgroup.procs")] if self.group else []
         self.process = subprocess.Popen(
-            [*enter, *prefix, *SPACES, *script],
+            [*prefix, *SPACES, *script],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -115,6 +129,7 @@ class Booted:
                 "CONSOLE": os.ttyname(slave),
                 "PARTS": " ".join(parts),
             }
+            | {"GROUP": str(group or "")}
             | {"FURNISH": mine + furnish, "BARE": "1" if bare else ""}
             | (env or {}),
         )
@@ -208,6 +223,8 @@ class Booted:
         return self.process.wait()
 
     def close(self) -> None:
+        if self.master < 0:
+            return
         if self.process.poll() is None:
             with contextlib.suppress(OSError):
                 self.process.send_signal(signal.SIGKILL)
@@ -215,5 +232,5 @@ class Booted:
         self.said()
         os.close(self.master)
         self.master = -1
-        if self.group is not None:
-            discard(Cgroup(self.group))
+        if self._group is not None:
+            _remove(self._group)

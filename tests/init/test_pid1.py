@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -18,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from arje.ctl.client import CallError
-from arje.kernel import process
-from tests.conftest import ROOT, Manager, sh
+from arje.kernel import cgroup, process
+from tests.conftest import ROOT, Manager, needs_cgroup, sh
 from tests.ctl.idl import Interface
 from tests.init.machine import Booted, until
 
@@ -39,6 +40,14 @@ def up(booted: Booted) -> Booted:
     """Wait until all that a boot starts has settled."""
     client = booted.client()
     until(booted, lambda: client.call("Boot")["boot"]["up_s"] is not None)
+    client.close()
+    return booted
+
+
+def deaf(booted: Booted) -> Booted:
+    """Wait until a service hears no SIGTERM any more."""
+    client = up(booted).client()
+    until(booted, lambda: client.call("Logs", labels=["deaf"])["lines"])
     client.close()
     return booted
 
@@ -168,7 +177,7 @@ def test_a_card_may_be_what_ctrl_alt_del_and_a_failing_power_mean(machine: Boot)
 
 def test_ctrl_alt_del_again_and_again_does_not_wait(machine: Boot) -> None:
     cards = {"ctrl-alt-del": "enabled = false\n" + SLEEP, "deaf": DEAF + '[supervision]\nstop_timeout = "1h"\n'}
-    booted = up(machine(cards))
+    booted = deaf(machine(cards))
     while booted.process.poll() is None:  # signals of one number that wait are one
         with contextlib.suppress(AssertionError, ProcessLookupError):
             booted.send(signal.SIGINT)
@@ -176,7 +185,7 @@ def test_ctrl_alt_del_again_and_again_does_not_wait(machine: Boot) -> None:
 
 
 def test_a_service_that_ignores_sigterm_holds_no_end_beyond_its_time(machine: Boot) -> None:
-    booted = up(machine({"deaf": DEAF + '[supervision]\nstop_timeout = "4s"\n', "other": SLEEP}))
+    booted = deaf(machine({"deaf": DEAF + '[supervision]\nstop_timeout = "4s"\n', "other": SLEEP}))
     began = time.monotonic()
     assert booted.ctl("poweroff").returncode == 0
     assert booted.wait() == OFF
@@ -187,10 +196,10 @@ def test_a_service_that_ignores_sigterm_holds_no_end_beyond_its_time(machine: Bo
 
 def test_force_stops_nobody_in_order_and_a_second_wish_with_it_kills_what_holds_up(machine: Boot) -> None:
     card = {"deaf": DEAF + '[supervision]\nstop_timeout = "1h"\n'}
-    booted = up(machine(card))
+    booted = deaf(machine(card))
     assert booted.ctl("reboot", "--force").returncode == 0
     assert booted.wait() == AGAIN
-    booted = up(machine(card))
+    booted = deaf(machine(card))
     assert booted.ctl("reboot", "--no-wait").returncode == 0
     refused = booted.ctl("poweroff")
     assert (refused.returncode, refused.stderr) == (
@@ -213,7 +222,7 @@ def test_what_no_service_has_is_told_to_go_before_it_is_killed(machine: Boot) ->
 
 
 def test_at_once_asks_no_manager(machine: Boot) -> None:
-    booted = up(machine({"deaf": DEAF + '[supervision]\nstop_timeout = "1h"\n'}))
+    booted = deaf(machine({"deaf": DEAF + '[supervision]\nstop_timeout = "1h"\n'}))
     booted.enter(f"{sys.executable} -m arje.ctl reboot --at-once")
     assert booted.wait() == AGAIN
     assert "stopping" not in booted.said()
@@ -470,3 +479,36 @@ def test_exit_ends_any_manager(manage: Callable[..., Manager]) -> None:
     manager = manage({"a": SLEEP})
     assert manager.ctl("exit").returncode == 0
     assert manager.process.wait(30) == 0
+
+
+def test_an_ordinary_user_may_be_pid_1_of_a_container(place: Path) -> None:
+    (place / "cards").mkdir()
+    (place / "cards/a.toml").write_text(sh("exit 5") + "[supervision]\nends_arje = true\n")
+    spaces = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--pid", "--fork", "--kill-child"]
+    words = [*spaces, "--mount", "--mount-proc", sys.executable, "-m", "arje", "--cards", str(place / "cards")]
+    env = {"XDG_RUNTIME_DIR": str(place), "HOME": str(place), "PATH": os.environ["PATH"]}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 5, done.stderr
+    assert "boot: " not in done.stderr  # what it may not do is the host's business
+
+
+@needs_cgroup
+def test_two_machines_that_share_a_cgroup_leave_each_other_s_services_alone(container: Boot) -> None:
+    shared = cgroup.own()
+    assert shared is not None
+    if (shared / "cgroup.type").exists():
+        pytest.skip("only the root of the hierarchy has room for the processes of two beside their services")
+    cards = {name: SLEEP for name in "abc"}
+    one, other = (up(container(cards, group=shared)) for _ in range(2))
+    groups = [each.call("List", full=True)["services"][0]["cgroup"] for each in (one, other)]
+    names = [Path(group).parent.name for group in groups]
+    assert all(re.fullmatch(r"arje(-\d+)?", name) for name in names)  # others on this host may have the first ones
+    assert names[0] != names[1]
+    for name, each in zip(names, (one, other), strict=True):
+        assert name == "arje" or "this cgroup is another manager's: taking another" in each.said()
+    other.send(signal.SIGTERM)
+    assert other.wait() == 0
+    assert [(each["state"], each["restarts"]) for each in one.call("List")["services"]] == [("running", 0)] * 3
+    one.send(signal.SIGTERM)
+    assert one.wait() == 0
+    assert not [name for name in names if (shared / name).exists()]
