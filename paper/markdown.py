@@ -6,9 +6,10 @@ import re
 from typing import Final
 
 from arje.card.specifiers import MEANINGS
+from arje.ctl.everywhere import GLOBALS
 from arje.ctl.exitcodes import meaning
 from arje.ctl.verb import GROUPS, KINDS
-from arje.ctl.verbs import GLOBALS, VERBS
+from arje.ctl.verbs import VERBS
 from paper.fields import tables
 
 _MADE: Final = "<!-- Made by `make paper`: do not edit. -->"

@@ -7,9 +7,10 @@ from typing import Final
 
 from arje import paths
 from arje.card.specifiers import MEANINGS
+from arje.ctl.everywhere import GLOBALS
 from arje.ctl.exitcodes import meaning
 from arje.ctl.verb import GROUPS, KINDS, Option
-from arje.ctl.verbs import GLOBALS, VERBS
+from arje.ctl.verbs import VERBS
 from arje.init import kernel_line, run, run_limits
 from arje.init import main as manager
 from paper.fields import ANCESTORS, tables

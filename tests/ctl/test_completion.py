@@ -16,8 +16,9 @@ import pytest
 
 from arje.card.live import OF_CGROUP, OF_SOMA, RLIMITS
 from arje.ctl import complete
+from arje.ctl.everywhere import GLOBALS
 from arje.ctl.verb import KINDS
-from arje.ctl.verbs import GLOBALS, VERBS
+from arje.ctl.verbs import VERBS
 from tests.conftest import ROOT, Manager, sh
 from tests.test_linters import need
 

@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from arje.ctl.everywhere import GLOBALS
 from arje.ctl.exitcodes import meaning
 from arje.ctl.verb import GROUPS, KINDS
-from arje.ctl.verbs import GLOBALS, NAMES, VERBS
+from arje.ctl.verbs import NAMES, VERBS
 from tests.conftest import NOBODY, ROOT, Manager, needs_root, python_for_nobody, sh
 from tests.ctl.each_verb import run
 

@@ -12,8 +12,9 @@ import pytest
 
 from arje.card.schema import card_schema
 from arje.card.specifiers import MEANINGS
+from arje.ctl.everywhere import GLOBALS
 from arje.ctl.verb import KINDS
-from arje.ctl.verbs import GLOBALS, VERBS
+from arje.ctl.verbs import VERBS
 from arje.init import kernel_line, run, run_limits
 from arje.init import main as manager
 from arje.service.state import TRANSITIONS, State
