@@ -6,6 +6,7 @@ verb's module is imported when it runs: every start of arjectl pays for what sta
 
 from __future__ import annotations
 
+from arje.ctl.of_machine import MACHINE
 from arje.ctl.verb import Operand, Option, Verb
 
 TYPE_CHECKING = False
@@ -40,22 +41,6 @@ def _test(name: str, help: str, *exits: int) -> Verb:
     operands = () if name == "is_system_running" else (_SOME,)
     offline = "offline:is_enabled" if name == "is_enabled" else ""
     return Verb(f"tests:{name}", "test", help, *operands, exits=exits, offline=offline)
-
-
-_END: Final = (
-    Option("--force", "stop no service in order; kill what holds up an end that has begun"),
-    Option("--at-once", "ask no manager: write the disks and call reboot(2), here and now"),
-    Option("--no-wait", "do not wait for the end"),
-)
-
-
-def _ends(help: str, *operands: Operand) -> Verb:
-    more = {"options": _END, "exits": (156,), "query": False, "manager": "maybe"}
-    return Verb("machine_verbs:end", "machine", help, *operands, **more)  # type: ignore[arg-type] # as they are called
-
-
-def _shell(help: str) -> Verb:
-    return Verb("machine_verbs:shell", "machine", help, exits=(156,), query=False)
 
 
 VERBS: Final[dict[str, Verb]] = {
@@ -377,18 +362,7 @@ VERBS: Final[dict[str, Verb]] = {
         exits=_UP,
         query=False,
     ),
-    "boot": Verb("machine_verbs:boot", "machine", "how the machine booted, step by step", exits=(1,)),
-    "poweroff": _ends("stop everything and switch the machine off"),
-    "reboot": _ends("stop everything and boot again"),
-    "halt": _ends("stop everything and leave the machine standing"),
-    "kexec": _ends("stop everything and boot the kernel that kexec(8) has loaded"),
-    "soft-reboot": _ends("stop everything and begin user space anew on the same kernel"),
-    "switch-root": _ends(
-        "stop everything and go on in another root", Operand("ROOT", "directory"), Operand("INIT", "file", "?")
-    ),
-    "exit": _ends("stop everything and end the manager, or the container"),
-    "rescue": _shell("stop services and give a shell on the console"),
-    "emergency": _shell("stop every service and give a shell on the console"),
+    **MACHINE,
 }
 #: Every name of a verb to the verb's own.
 NAMES: Final = {alias: name for name, verb in VERBS.items() for alias in (name, *verb.aliases)}
