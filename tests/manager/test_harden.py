@@ -102,7 +102,7 @@ def _answers(port: int) -> bool:
 
 @needs_root
 def test_a_watch_that_was_too_short_is_named_and_the_old_card_runs_again(manage: Manage, place: Path) -> None:
-    more = f"if test -e {place}/more; then umask 0; mkdir {place}/made || exit 3; fi"
+    more = f"if test -e {place}/more; then umask 0; mkdir -p {place}/made || exit 3; fi"
     manager = manage({"web": sh(f"cat /etc/hostname; {more}; exec sleep 1000")})
     before = manager.settle("web")["isolation"]
     text = (manager.cards / "web.toml").read_text()

@@ -684,6 +684,7 @@ def test_idleness_is_told_by_connections_alone() -> None:
 def test_who_is_idle_stops_and_who_comes_next_starts_it_again(manage: Manage, place: Path) -> None:
     idle = "activation = {when = 'on-demand', idle_timeout = '200ms'}\n"
     manager = manage({"web": python(SERVER, f'{idle}sockets = ["unix:{place}/a"]')})
+    manager.until("web", lambda web: web["sockets"][0]["open"])
     told = manager.ctl("status", "web").stdout
     assert f"unix:{place}/a  (on-demand, stops after" in told
     assert ask(place / "a").endswith("hello")
