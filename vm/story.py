@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import sys
 import tempfile
 import traceback
@@ -87,14 +88,16 @@ def log_in(machine: Driven) -> None:
 
 
 def ask(machine: Driven, command: str, limit: float = PATIENCE) -> str:
-    """Run a command in that shell and return what it printed. Raises NotSaid, also when it fails."""
+    """Run a command in that shell and return what it printed. Raises NotSaid, also when it fails.
+
+    What arje says on the console meanwhile, as that it is up, is none of it."""
     machine.type(f"{command}\nprintf '\\n=%d=\\n' $?\n")
     begin = machine.seen
     found = machine.expect(r"^(?:\x1b\[6n)*=(\d+)=\n", limit)
     output = machine.console[begin : found.start()].removesuffix("\n")
     if found[1] != "0":
         raise NotSaid(f"{command!r} ended with {found[1]}: {output}")
-    return output.replace("\x1b[6n", "")
+    return re.sub(r"^arje: .*\n", "", output.replace("\x1b[6n", ""), flags=re.MULTILINE)
 
 
 def stories() -> list[str]:

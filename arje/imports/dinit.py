@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from arje.errors import CardError
-from arje.imports.dinit_settings import SETTINGS, VARIABLE, WHY, YES, Setting, option
+from arje.imports.dinit_settings import SETTINGS, VARIABLE, WHY, YES, Setting, number, option
 from arje.imports.draft import Draft, Place, Read, wrong
 from arje.imports.source import text_of
 
@@ -48,8 +48,8 @@ def _settings(file: Path, found: Read, depth: int = 0) -> Iterator[Setting]:
     if depth > 8:
         raise wrong(Place(str(file)), "files that include each other", "take the @include out")
     text = text_of(file).replace("\\\n", "  ")
-    for number, line in enumerate(text.splitlines(), 1):
-        plain, place = line.strip(), Place(str(file), number)
+    for at, line in enumerate(text.splitlines(), 1):
+        plain, place = line.strip(), Place(str(file), at)
         if not plain or plain.startswith("#"):
             continue
         if plain.startswith("@"):
@@ -167,9 +167,9 @@ def _restarts(draft: Draft, kind: str, last: dict[str, Setting]) -> None:
         return
     when = "on-failure" if word == "on-failure" else "always" if YES[word] else "never"
     draft.kept(place, f"restart = {word}", "supervision.restart", when)
-    delay = float(last["restart-delay"].text) if "restart-delay" in last else 0.2
-    count = int(last["restart-limit-count"].text) if "restart-limit-count" in last else 3
-    interval = float(last["restart-limit-interval"].text) if "restart-limit-interval" in last else 10.0
+    delay = number(last["restart-delay"]) if "restart-delay" in last else 0.2
+    count = int(number(last["restart-limit-count"])) if "restart-limit-count" in last else 3
+    interval = number(last["restart-limit-interval"]) if "restart-limit-interval" in last else 10.0
     if when != "never":
         draft.kept(_at(last, "restart-delay", place), f"restart-delay = {delay:g}", "supervision.initial", delay)
         draft.fields["supervision.max"] = delay

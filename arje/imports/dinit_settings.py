@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +39,10 @@ class Setting:
 
 
 def number(setting: Setting) -> float:
-    try:
-        return float(setting.text)
-    except ValueError:
-        raise wrong(setting.place, f"{setting.text!r} is no number", "", setting.name) from None
+    with contextlib.suppress(ValueError):
+        if math.isfinite(found := float(setting.text)):
+            return found
+    raise wrong(setting.place, f"{setting.text!r} is no number", "", setting.name)
 
 
 def _put(field: str) -> Callable[[Draft, Setting], None]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from arje.imports import chain
-from arje.imports.chain import NotOurs
 from arje.imports.draft import Draft, Place, wrong
 from arje.imports.openrc_shell import Script
 
@@ -94,18 +93,18 @@ def variables(draft: Draft, script: Script) -> None:
         "supervise_daemon_args" if supervised and "supervise_daemon_args" in script.known else "start_stop_daemon_args"
     )
     if name in script.known:
-        _options(draft, script.place(name), shlex.split(script.need(name)))
+        _options(draft, script.place(name), name, script.need(name))
     for other in ("output_logger", "error_logger", "rc_cgroup_settings", "capabilities", "secbits"):
         if other in script.known:
             draft.lost(script.place(other), other, _WHY[other])
 
 
-def _options(draft: Draft, place: Place, words: list[str]) -> None:
+def _options(draft: Draft, place: Place, variable: str, value: str) -> None:
     letters = "".join(f"{letter}{':' if f'{name}=' in _LONG else ''}" for letter, name in _SHORT.items())
     try:
-        found, _ = getopt.gnu_getopt(words, letters, list(_LONG))
-    except getopt.GetoptError as error:
-        raise NotOurs(str(error)) from error
+        found, _ = getopt.gnu_getopt(shlex.split(value), letters, list(_LONG))
+    except (getopt.GetoptError, ValueError) as error:
+        raise wrong(place, f"{variable}: {error}", "see start-stop-daemon(8)", variable) from error
     for option, given in found:
         name = option.removeprefix("--") if option.startswith("--") else _SHORT[option[1]]
         if name in _ARGUMENTS:
