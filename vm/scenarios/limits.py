@@ -130,11 +130,12 @@ def a_memory_hog_is_killed_and_the_kernel_says_why() -> None:
         expect(hog.outcome.oom_killed, True)
 
 
-#: Reads a disk, and tells how much there was; when it is told to, it takes memory, and waits.
+#: Reads a disk, and tells how much there was; when it is told to, it takes memory, and waits. The disk stays open: with its
+#: last user a block device loses what is cached of it.
 GROWS = """
 import sys
-with open("/dev/ram0", "rb") as disk:
-    print(len(disk.read()), flush=True)
+disk = open("/dev/ram0", "rb")
+print(len(disk.read()), flush=True)
 sys.stdin.readline()
 taken = bytearray(64 << 20)
 print("taken", flush=True)
