@@ -28,7 +28,7 @@ _STRING: Final = "<string>"  # what Python calls the file of a text
 #: attrs begins a class's hash with a number of its own, another in each process (PYTHONHASHSEED); 0 does as well.
 _SALT: Final = re.compile(r"(return hash\(\(\s+)-?\d+,")
 _compile = builtins.compile
-_patterns: Any = re._compiler  # type: ignore[attr-defined]
+_patterns: Any = re._compiler  # type: ignore[attr-defined] # not in the stubs
 _compile_pattern = _patterns.compile
 
 

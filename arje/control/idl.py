@@ -52,10 +52,6 @@ class Interface:
     comment: str = ""
     members: list[Member] = field(default_factory=list)
 
-    def type_of(self, name: str) -> Type:
-        """Return a named type. Raises KeyError."""
-        return next(member.input for member in self.members if member.kind == "type" and member.name == name)
-
 
 class _Reader:
     def __init__(self, text: str) -> None:

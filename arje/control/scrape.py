@@ -90,7 +90,7 @@ async def _serve(stream: trio.SocketStream, ask: Ask, open_of: Counter[int], tur
                 await stream.send_all(answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
-        except Exception:
+        except Exception:  # whatever a client can cause stays with it
             LOG.exception("a scrape failed", uid=uid)
         finally:
             open_of[uid] -= 1
@@ -124,7 +124,7 @@ async def _answer(head: bytes, ask: Ask, turn: trio.Lock) -> bytes:
     try:
         async with turn:
             families = await ask()
-    except Exception:
+    except Exception:  # a figure that cannot be had is a bug of ours, and ends one answer, not the manager
         LOG.exception("no metrics")
         return _reply(500, "arje's log says why\n")
     text = openmetrics(families) if new else prometheus(families)

@@ -101,7 +101,7 @@ def _run(verb: Verb, args: Arguments) -> int:
     paper = Paper(sys.stdout, plain=args.plain, quiet=args.quiet)
     try:
         if verb.manager != "yes":  # it asks for one when it wants one
-            return verb.load()(None, args, paper)  # type: ignore[arg-type]
+            return verb.load()(None, args, paper)  # type: ignore[arg-type] # such a verb takes no client
         try:
             client = Client(socket_of(args), args.timeout)
         except Unreachable:

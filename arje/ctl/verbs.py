@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 _ONE: Final = Operand("SERVICE", "service")
-_MAYBE: Final = Operand("SERVICE", "service", "?")
 _ANY: Final = Operand("SERVICE", "service", "*")
 _SOME: Final = Operand("SERVICE", "service", "+")
 

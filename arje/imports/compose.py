@@ -68,9 +68,8 @@ def _document(file: Path, top: Node, found: Read) -> None:
             Place(str(file), top.keys.get("services", 1)), "there are no services", "write services: and a name"
         )
     directory = file.absolute().parent
-    top = Mapping(top.items | {"services": services}, top.keys, top.line)
     fill = _Filler(file, directory)
-    for name, node in top.items.items():
+    for name in top.items:
         place = Place(str(file), top.keys[name])
         if name in _TOP:
             found.lost(place, name, _TOP[name])
@@ -78,7 +77,6 @@ def _document(file: Path, top: Node, found: Read) -> None:
             found.wrong(place, "include is not read", _WRITE_OUT)
         elif not name.startswith("x-") and name not in ("services", "name", "secrets", "configs"):
             found.lost(place, name, "docker compose does not know such a key")
-        assert node is not None
     filled = fill(services)
     assert isinstance(filled, Mapping)
     whole = Whole(

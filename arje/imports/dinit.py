@@ -27,7 +27,7 @@ def is_description(text: str) -> bool:
         if not (found := _SETTING.fullmatch(plain)):
             return False
         names.add(found[1])
-    return bool(names & {"type", "command", "depends-on", "waits-for"}) and bool(names & {"type", "command"})
+    return bool(names & {"type", "command"})
 
 
 def read(file: Path, found: Read) -> None:

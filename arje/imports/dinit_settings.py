@@ -165,10 +165,6 @@ def _priority(field: str) -> Callable[[Draft, Setting], None]:
     return lambda draft, setting: draft.kept(setting.place, setting.what, field, int(number(setting)))
 
 
-def _privileges(draft: Draft, setting: Setting) -> None:
-    draft.kept(setting.place, setting.what, "soma.no_new_privs", True)
-
-
 def option(draft: Draft, setting: Setting, option: str) -> None:
     what = f"options = {option}"
     if option in ("runs-on-console", "shares-console", "starts-on-console"):

@@ -71,7 +71,6 @@ class Draft:
     places: dict[str, Place] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    copies_of: str = ""  # a template's instances are called by it
 
     def kept(self, place: Place, what: str, name: str = "", value: Any = None) -> None:
         """The card says the same. Without a ``name`` arje does so by itself."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 from arje.imports.draft import Fate, Finding, Read
 from arje.imports.finish import Made, fates
-
-_MARKS: Final = {Fate.KEPT: "kept", Fate.APPROXIMATED: "approximated", Fate.DROPPED: "dropped"}
 
 
 def lines(found: Read, made: Sequence[Made], written: Sequence[str]) -> Iterator[str]:
@@ -21,8 +19,8 @@ def lines(found: Read, made: Sequence[Made], written: Sequence[str]) -> Iterator
         own = [finding for finding in found.all_findings() if finding.card == label]
         if own:
             yield f"-- {label or 'no card'}"
-        for finding in sorted(own, key=lambda finding: list(_MARKS).index(finding.fate)):
-            yield f"{_MARKS[finding.fate]:<12}  {_clean(str(finding))}"
+        for finding in sorted(own, key=lambda finding: list(Fate).index(finding.fate)):
+            yield f"{finding.fate.value:<12}  {_clean(str(finding))}"
     counted = fates(found)
     files = f", {len(written)} files written" if written else ""
     yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from arje.errors import CardError
 from arje.imports.draft import Draft, Place, Read
@@ -22,6 +22,12 @@ exec ./{name} {killed} "$number"{more}
 _OWN: Final = ("run", "finish", "check", "down", "log", "control", "supervise", "conf", "env", "data")
 
 
+class Reader(Protocol):
+    """Who reads one service directory into a draft; ``apart``: its log goes elsewhere."""
+
+    def __call__(self, draft: Draft, directory: Path, *, apart: bool) -> None: ...
+
+
 def is_directory(path: Path) -> bool:
     """Whether it is a service directory of runit or s6."""
     return (path / "run").is_file()
@@ -29,14 +35,19 @@ def is_directory(path: Path) -> bool:
 
 def read(directory: Path, found: Read) -> None:
     """Read one service directory; what is wrong with it is noted in ``found``."""
-    draft = found.draft(directory.name, Place(str(directory)), "runit's service directory")
+    read_with_log(directory, found, "runit", _service)
+
+
+def read_with_log(directory: Path, found: Read, tool: str, service: Reader) -> None:
+    """Read a service directory of ``tool`` and its log service below it, each by ``service``; note what is wrong."""
+    draft = found.draft(directory.name, Place(str(directory)), f"{tool}'s service directory")
     logger: Draft | None = None
     try:
         if (directory / "log" / "run").is_file():
-            logger = found.draft(f"{directory.name}-log", Place(str(directory / "log")), "runit's log service")
-            _service(logger, directory / "log", apart=False)
+            logger = found.draft(f"{directory.name}-log", Place(str(directory / "log")), f"{tool}'s log service")
+            service(logger, directory / "log", apart=False)
             draft.kept(Place(str(directory / "log" / "run")), "its log service", "log.to", logger.label)
-        _service(draft, directory, apart=logger is not None)
+        service(draft, directory, apart=logger is not None)
     except CardError as error:
         found.problems += error.problems
         found.drafts = [each for each in found.drafts if each is not draft and each is not logger]

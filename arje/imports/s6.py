@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from arje.errors import CardError
 from arje.imports import runit
 from arje.imports.draft import Draft, Place, Read, wrong
 from arje.imports.script import take_over
@@ -40,17 +39,7 @@ def is_directory(path: Path) -> bool:
 
 def read(directory: Path, found: Read) -> None:
     """Read one service directory; what is wrong with it is noted in ``found``."""
-    draft = found.draft(directory.name, Place(str(directory)), "s6's service directory")
-    logger: Draft | None = None
-    try:
-        if (directory / "log" / "run").is_file():
-            logger = found.draft(f"{directory.name}-log", Place(str(directory / "log")), "s6's log service")
-            service(logger, directory / "log", apart=False)
-            draft.kept(Place(str(directory / "log" / "run")), "its log service", "log.to", logger.label)
-        service(draft, directory, apart=logger is not None)
-    except CardError as error:
-        found.problems += error.problems
-        found.drafts = [each for each in found.drafts if each is not draft and each is not logger]
+    runit.read_with_log(directory, found, "s6", service)
 
 
 def service(draft: Draft, directory: Path, *, apart: bool, also: tuple[str, ...] = ()) -> None:

@@ -97,7 +97,7 @@ class Duties:
         """Go on after a shell, with the cards as they are by now."""
         try:
             self._load()
-        except Exception:
+        except Exception:  # a machine goes on with the cards it has
             LOG.exception("the cards could not be read again")
         self.begin()
 

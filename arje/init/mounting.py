@@ -55,7 +55,7 @@ MOUNTS: Final = (
 def is_mounted(place: str) -> str:
     """Return the type of what is mounted at a place, empty for nothing. Raises OSError when /proc cannot be read."""
     found = ""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         if process.unescape(left.split(" ")[4]) == place:
             found = right.split(" ", 1)[0]

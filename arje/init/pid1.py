@@ -237,4 +237,4 @@ def _last_resort(error: BaseException) -> int:
     while True:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(-1, 0)
-        time.sleep(1)
+        time.sleep(1)  # no children: nothing is left to wait for, and pid 1 must not end

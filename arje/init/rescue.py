@@ -56,7 +56,7 @@ class Rescue:
         """Do the same, for who does not wait for an answer. Never raises."""
         try:
             await self.switch_to(label, who)
-        except Exception:
+        except Exception:  # nobody waits for the answer, and pid 1 goes on
             LOG.exception("no shell", label=label, who=who)
 
     def _changed(self, old: Service, new: Service) -> None:

@@ -43,7 +43,7 @@ class Mounted:
 def mounts() -> list[Mounted]:
     """Return all mounts, the youngest first: what was mounted last stands on what was mounted before."""
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         fields, kind = left.split(" "), right.split(" ")
         read_only = "ro" in kind[2].split(",")  # of the file system: a bind may be read-only alone

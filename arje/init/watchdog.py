@@ -19,7 +19,6 @@ from arje import log
 LOG = log.logger()
 DEVICES: Final = ("/dev/watchdog0", "/dev/watchdog")
 _SETTIMEOUT: Final = 0xC0045706  # WDIOC_SETTIMEOUT
-_KEEPALIVE: Final = 0x80045705  # WDIOC_KEEPALIVE
 _OFTEN: Final = 3  # so many times within its time: one may be late
 
 

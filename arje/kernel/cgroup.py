@@ -30,7 +30,7 @@ _FREEZING: Final = 1.0  # seconds; frozen is what every thread is at its next re
 def mounts() -> list[tuple[Path, str]]:
     """Return (mount point, root inside the hierarchy) of every cgroup2 mount, from /proc/self/mountinfo."""
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         left, _, right = line.partition(" - ")
         if right.split(" ", 1)[0] == "cgroup2":
             fields = left.split(" ")
@@ -176,7 +176,8 @@ class Cgroup:
 
     def read(self, name: str) -> str:
         """Return what a cgroup file says, stripped. Raises OSError."""
-        if name.partition(".")[0] in _COUNTING - _HANDED_DOWN.get(os.path.dirname(self.path), _COUNTING):  # noqa: PTH120
+        handed = _HANDED_DOWN.get(str(self.path.parent), _COUNTING)
+        if name.partition(".")[0] in _COUNTING - handed:
             raise FileNotFoundError(errno.ENOENT, "the controller is not handed down", f"{self.path}/{name}")
         fd = os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_CLOEXEC)  # a third of the price of Path.read_text
         try:

@@ -43,8 +43,3 @@ def report_of(*words: str | Path) -> dict[str, Any]:
     assert "Traceback" not in done.stderr, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def plain(text: str) -> str:
-    """Return a text with the place of the tests left out."""
-    return text.replace(str(GIVEN), "/given")
